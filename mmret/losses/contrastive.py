@@ -69,7 +69,7 @@ def clamp_log_scale_(log_scale: Tensor) -> Tensor:
 
 
 def gather_with_gradient(x: Tensor) -> Tensor:
-    """Rows of all processes in rank order: (rows, ...) -> (processes * rows, ...); gradients flow back to each owner."""
+    """Rows of all processes in rank order: (rows, ...) -> (processes * rows, ...), differentiable."""
     if _processes() == 1:
         return x
     gathered: Tensor = _Gather.apply(x)  # type: ignore[no-untyped-call]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
+from types import UnionType
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
@@ -15,6 +16,7 @@ from mmret.training.schedules import ConstantThenLinear, WarmupCosine, learning_
 
 SCHEDULES = ("cosine", "constant_then_linear")
 PRECISIONS = ("no", "bf16", "fp16")
+SIMPLE = (int, float, bool, str, type(None))
 Config = TypeVar("Config")
 
 
@@ -134,7 +136,7 @@ def split_settings(values: Mapping[str, Any], cls: type[Any]) -> tuple[dict[str,
 
 
 def _as_declared(name: str, value: Any, hint: Any) -> Any:
-    kinds = get_args(hint) or (hint,)
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
     if hint is str and isinstance(value, bool):
         return "yes" if value else "no"  # YAML reads a bare no as false
     if float in kinds and isinstance(value, (int, str)) and not isinstance(value, bool):
@@ -142,9 +144,8 @@ def _as_declared(name: str, value: Any, hint: Any) -> Any:
             return float(value)  # YAML reads 3e-4 as a word
         except ValueError as error:
             raise TrainingError(f"{name} is a number, not {value!r}") from error
-    simple = tuple(kind for kind in kinds if kind in (int, float, bool, str, type(None)))
-    if len(simple) == len(kinds) and (not isinstance(value, simple) or isinstance(value, bool) and bool not in kinds):
-        raise TrainingError(f"{name} is of type {hint}, not {value!r}")
+    if all(kind in SIMPLE for kind in kinds) and type(value) not in kinds:
+        raise TrainingError(f"{name} is of type {getattr(hint, '__name__', hint)}, not {value!r}")
     return tuple(value) if isinstance(value, list) else value
 
 

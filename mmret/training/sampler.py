@@ -38,7 +38,7 @@ def seeded_torch(seed: int) -> torch.Generator:
 
 @dataclass(frozen=True)
 class BatchOrder:
-    """Which samples each forward pass sees: epochs are shuffled, ranks take neighbouring shares, the rest is dropped."""
+    """Which samples each forward pass sees: epochs are shuffled, ranks take turns, the rest is dropped."""
 
     samples: int
     batch_size: int

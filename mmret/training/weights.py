@@ -72,7 +72,7 @@ def default_parameter_groups(module: nn.Module, weight_decay: float) -> list[dic
 
 def optimiser_tensors(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """State of the optimiser as PARAMETER/STATE -> tensor."""
-    names = {parameter: name for name, parameter in module.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
     return {
         f"{names[parameter]}/{key}": torch.as_tensor(value)
         for parameter, state in optimiser.state.items()
