@@ -1,4 +1,4 @@
-"""Zero-shot classification and its prompts against reference numbers: fixtures zero_shot*.npz, zero_shot_prompts*.json."""
+"""Zero-shot classification and its prompts against reference numbers, by name pattern zero_shot*."""
 
 from __future__ import annotations
 

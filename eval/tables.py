@@ -1,0 +1,151 @@
+"""Write the tables of docs/results.md from eval/results/*.json, between the markers; other text stays as it is.
+
+python eval/tables.py            rewrite the page
+python eval/tables.py --check    exit 1 if the page is stale
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+BEGIN = "<!-- begin generated: python eval/tables.py -->"
+END = "<!-- end generated -->"
+NEW_PAGE = f"""# Results
+
+Percent, unless said otherwise; brackets hold the 95 % bootstrap interval. The protocol of each figure, with prompts,
+folds and versions, stands in its file under `eval/results/`. Figures compare only between equal clips and prompts.
+
+{BEGIN}
+{END}
+"""
+
+_RETRIEVAL = ("R@1 / 5 / 10", "mAP@10", "median rank")
+
+Result = dict[str, Any]
+Cells = list[str]
+
+
+def percent(value: float, interval: Sequence[float] | None = None) -> str:
+    """A fraction in percent, with its interval where there is one.
+
+    >>> percent(0.875, [0.84, 0.905])
+    '87.5 [84.0, 90.5]'
+    """
+    return f"{100 * value:.1f}" + (f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else "")
+
+
+def _zero_shot(result: Result) -> Cells:
+    protocol, metrics, intervals = result["protocol"], result["metrics"], result["intervals"]
+    return [
+        protocol["label"],
+        f"{protocol['data']}, folds {', '.join(map(str, protocol['folds']))}",
+        _sizes(result),
+        "; ".join(f"`{template}`" for template in protocol["templates"]),
+        percent(metrics["acc_pooled"], intervals["acc_pooled"]),
+        percent(metrics["t2a_map@10_min"], intervals["t2a_map@10_min"]),
+        _subset(result.get("subset")),
+    ]
+
+
+def _sizes(result: Result) -> str:
+    return f"{result['sizes']['A']} x {result['sizes']['T']}"
+
+
+def _subset(figures: dict[str, Any] | None) -> str:
+    if figures is None:
+        return ""
+    accuracy = percent(figures["acc_among_subset"], figures["acc_among_subset_interval"])
+    return f"{accuracy} ({len(figures['targets'])})"
+
+
+def _retrieval(result: Result) -> Cells:
+    cells = [result["protocol"]["label"], result["protocol"]["data"], _sizes(result)]
+    for direction in ("t2a", "a2t"):
+        metrics, intervals = result["metrics"][direction], result["intervals"][direction]
+        cells.append(" / ".join(percent(metrics[f"hit@{k}"]) for k in (1, 5, 10)))
+        cells.append(percent(metrics["map@10"], intervals["map@10"]))
+        cells.append(f"{metrics['median_rank']:g}")
+    return cells
+
+
+def _linear_probe(result: Result) -> Cells:
+    protocol, sizes = result["protocol"], result["sizes"]
+    folds = f"{', '.join(map(str, protocol['train_folds']))} -> {', '.join(map(str, protocol['test_folds']))}"
+    accuracy = percent(result["metrics"]["accuracy"], result["intervals"]["accuracy"])
+    clips = f"{sizes['train']} -> {sizes['A']}"
+    return [protocol["label"], f"{protocol['data']}, folds {folds}", clips, str(sizes["dim"]), accuracy]
+
+
+TABLES: dict[str, tuple[str, Cells, Callable[[Result], Cells]]] = {
+    "zero_shot": (
+        "Zero-shot classification, and search with the class prompts",
+        [
+            "model",
+            "clips",
+            "A x T",
+            "prompt",
+            "accuracy",
+            "T2A mAP@10 (/min(R, 10))",
+            "accuracy among the subset (classes)",
+        ],
+        _zero_shot,
+    ),
+    "retrieval": (
+        "Retrieval with captions",
+        ["model", "clips", "A x T", *(f"{way} {what}" for way in ("T2A", "A2T") for what in _RETRIEVAL)],
+        _retrieval,
+    ),
+    "linear_probe": (
+        "Linear probe of fixed features",
+        ["features", "clips", "train -> test", "dim", "accuracy"],
+        _linear_probe,
+    ),
+}
+
+
+def tables(results: Sequence[Result]) -> str:
+    """Markdown of all results, one table a protocol; a protocol without results is left out."""
+    parts = []
+    for name, (title, header, row) in TABLES.items():
+        rows = [row(result) for result in results if result["protocol"]["name"] == name]
+        if rows:
+            lines = [header, ["---"] * len(header), *rows]
+            parts.append("\n".join([f"## {title}", "", *(f"| {' | '.join(cells)} |" for cells in lines)]))
+    return "\n\n".join(parts)
+
+
+def fill(page: str, generated: str) -> str:
+    """The page with the generated text between its markers."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"the page lacks the markers {BEGIN} and {END}: put them where the tables belong")
+    return f"{before}{BEGIN}\n\n{generated}\n\n{END}{after}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Rewrite the page, or say whether it is stale; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=Path("eval/results"))
+    parser.add_argument("--page", type=Path, default=Path("docs/results.md"))
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if the page is stale")
+    arguments = parser.parse_args(argv)
+
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(arguments.results.glob("*.json"))]
+    old = arguments.page.read_text(encoding="utf-8") if arguments.page.is_file() else NEW_PAGE
+    new = fill(old, tables(results))
+    if arguments.check:
+        stale = new != old or not arguments.page.is_file()
+        print(f"{arguments.page} is {'stale: run python eval/tables.py' if stale else 'up to date'}")
+        return int(stale)
+    arguments.page.parent.mkdir(parents=True, exist_ok=True)
+    arguments.page.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,63 @@
+"""eval/tables.py: result files in, a page out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+# the tiny corpus is full of ties on purpose
+pytestmark = pytest.mark.filterwarnings("ignore:hit@1 is")
+
+
+@pytest.fixture
+def results(script, encoder, esc50, captioned, tmp_path) -> Path:
+    folder = tmp_path / "results"
+    script("zero_shot").main(
+        ["--data", str(esc50), "--folds", "4", "--target-mod", "2", "0", "--out", str(folder / "a.json")]
+    )
+    script("retrieval").main(["--data", str(captioned), "--out", str(folder / "b.json")])
+    return folder
+
+
+@pytest.fixture
+def tables(script, results, tmp_path):
+    page = tmp_path / "docs" / "results.md"
+
+    def run(*arguments: str) -> tuple[int, Path]:
+        return script("tables").main(["--results", str(results), "--page", str(page), *arguments]), page
+
+    return run
+
+
+def test_page_has_one_table_a_protocol(tables) -> None:
+    text = tables()[1].read_text()
+    assert "| named | esc50, folds 4 | 8 x 4 | `{label} can be heard` | 87.5 [" in text
+    assert "100.0 / 100.0 / 100.0" in text
+    assert "Linear probe" not in text
+
+
+def test_check_is_quiet_after_writing_and_fails_before(tables) -> None:
+    assert tables("--check")[0] == 1
+    tables()
+    assert tables("--check")[0] == 0
+
+
+def test_check_notices_a_figure_changed_by_hand(tables) -> None:
+    page = tables()[1]
+    page.write_text(page.read_text().replace("87.5", "97.5"))
+    assert tables("--check")[0] == 1
+
+
+def test_text_around_the_markers_stays(tables) -> None:
+    page = tables()[1]
+    page.write_text("intro\n" + page.read_text() + "end\n")
+    text = tables()[1].read_text()
+    assert text.startswith("intro\n") and text.endswith("end\n")
+
+
+def test_a_page_without_markers_is_refused(tables) -> None:
+    page = tables()[1]
+    page.write_text("nothing")
+    with pytest.raises(SystemExit, match="lacks the markers"):
+        tables()
