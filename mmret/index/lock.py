@@ -1,0 +1,60 @@
+"""The one writer of an index: an flock that the kernel frees whatever happens to its owner."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mmret import __version__
+from mmret.errors import IndexLocked
+
+LOCK = "LOCK"
+
+
+class WriterLock:
+    """Exclusive right to write to the index in `folder`, for the length of a `with` block."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        descriptor = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = _owner(os.pread(descriptor, 4096, 0))
+            os.close(descriptor)
+            raise IndexLocked(f"{self._folder} is being written by {owner}. Wait for it, or stop it") from None
+        note = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "version": __version__,
+        }
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # The file stays: unlinking it would let two processes lock two files of one name.
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+
+def _owner(note: bytes) -> str:
+    """Sentence part about the process that left `note`; it may be half written."""
+    try:
+        owner = json.loads(note)
+        return f"process {owner['pid']} on {owner['host']} since {owner['started']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"

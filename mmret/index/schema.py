@@ -1,0 +1,133 @@
+"""The rows of an index: SQLite tables, how they are created, and what an opened file must look like."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from mmret.errors import IndexCorrupt, IndexFormatError, IndexLocked, MmretError
+
+FORMAT = 1
+APPLICATION_ID = 0x6D6D7265  # "mmre"
+DATABASE = "index.sqlite"
+PAGE_SIZE = 4096
+
+TABLES = (
+    "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+    "CREATE TABLE root(id INTEGER PRIMARY KEY AUTOINCREMENT, path BLOB NOT NULL UNIQUE) STRICT",
+    (
+        "CREATE TABLE file(id INTEGER PRIMARY KEY AUTOINCREMENT, root INTEGER NOT NULL REFERENCES root(id), "
+        "path BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 BLOB, sample_rate INTEGER, "
+        "frames INTEGER, status TEXT NOT NULL CHECK(status IN ('done', 'failed', 'gone')), reason TEXT, "
+        "added_gen INTEGER NOT NULL, UNIQUE(root, path)) STRICT"
+    ),
+    (
+        "CREATE TABLE segment(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, rows INTEGER NOT NULL, "
+        "dim INTEGER NOT NULL, dtype TEXT NOT NULL, bytes INTEGER NOT NULL, crc BLOB NOT NULL, "
+        "sealed INTEGER NOT NULL) STRICT"
+    ),
+    (
+        "CREATE TABLE block(segment INTEGER NOT NULL REFERENCES segment(id), first_row INTEGER NOT NULL, "
+        "rows INTEGER NOT NULL, crc32 INTEGER NOT NULL, PRIMARY KEY(segment, first_row)) STRICT"
+    ),
+    (
+        "CREATE TABLE window(id INTEGER PRIMARY KEY AUTOINCREMENT, file INTEGER NOT NULL REFERENCES file(id), "
+        "start_s REAL NOT NULL, stop_s REAL NOT NULL, segment INTEGER NOT NULL REFERENCES segment(id), "
+        "row INTEGER NOT NULL, deleted_gen INTEGER) STRICT"
+    ),
+    (
+        "CREATE TABLE cache(kind TEXT NOT NULL, generation INTEGER NOT NULL, name TEXT NOT NULL, sha256 BLOB NOT NULL, "
+        "recall REAL, PRIMARY KEY(kind, generation)) STRICT"
+    ),
+    "CREATE INDEX file_sha256 ON file(sha256)",
+    "CREATE INDEX window_file ON window(file)",
+    "CREATE INDEX window_place ON window(segment, row)",
+)
+
+_LIMITS = {
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
+    sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 50,
+    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
+}
+
+
+@contextmanager
+def sqlite_errors(folder: Path) -> Iterator[None]:
+    """Turn what SQLite reports about `folder` into errors that a caller can act on."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        name = getattr(error, "sqlite_errorname", None)
+        if name is None:  # raised by the module itself, e.g. text that is not UTF-8: the bytes are wrong
+            raise IndexCorrupt(f"{folder / DATABASE}: {error}") from error
+        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            raise IndexLocked(f"{folder}: another process is writing to its rows; try again later") from error
+        raise MmretError(f"{folder / DATABASE}: {error} ({name}). Check the free space and the disk") from error
+    except sqlite3.DatabaseError as error:
+        raise IndexCorrupt(f"{folder / DATABASE} is damaged: {error}") from error
+
+
+def connect(folder: Path, mode: str) -> sqlite3.Connection:
+    """Open the rows of `folder` for mode "ro" or "rw", with every safety switch set; transactions are explicit."""
+    uri = f"file:{quote(os.fsencode(folder / DATABASE))}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
+    try:
+        for limit, value in _LIMITS.items():
+            connection.setlimit(limit, value)
+        for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "mmap_size=0", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute("PRAGMA synchronous=FULL")
+        synchronous = connection.execute("PRAGMA synchronous").fetchone()[0]
+        assert synchronous == 2, synchronous
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def create(folder: Path, meta: Mapping[str, str]) -> None:
+    """Write an empty index's rows into `folder`: complete under a temporary name, then renamed."""
+    unfinished = folder / f"{DATABASE}.new"
+    for left_over in folder.glob(f"{DATABASE}.new*"):
+        left_over.unlink()
+    with sqlite_errors(folder), closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA page_size={PAGE_SIZE}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={FORMAT}")
+        for statement in TABLES:
+            connection.execute(statement)
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    unfinished.rename(folder / DATABASE)
+
+
+def check_header(folder: Path) -> None:
+    """Refuse anything but an index of this format, from the first 100 bytes, before SQLite sees the file."""
+    path = folder / DATABASE
+    with path.open("rb") as file:
+        header = file.read(100)
+    application_id = int.from_bytes(header[68:72], "big")
+    if not header.startswith(b"SQLite format 3\0") or len(header) < 100 or application_id != APPLICATION_ID:
+        raise IndexFormatError(f"{path} was not made by mmret: {folder} is no index")
+    version = int.from_bytes(header[60:64], "big")
+    if version != FORMAT:
+        raise IndexFormatError(
+            f"{folder} was made by another mmret, format {version}; this mmret reads {FORMAT}. "
+            "Open it with that version, or index the recordings anew"
+        )
+
+
+def check_tables(folder: Path, connection: sqlite3.Connection) -> None:
+    """Compare the stored schema with ours, statement by statement: nothing foreign may run or hide in it."""
+    rows = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    stored = {row[0] for row in rows if row[0] != "CREATE TABLE sqlite_sequence(name,seq)"}
+    if stored != set(TABLES):
+        raise IndexCorrupt(f"{folder / DATABASE}: its tables are not those of an mmret index of format {FORMAT}")

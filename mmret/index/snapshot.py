@@ -1,0 +1,141 @@
+"""What a reader sees: rows and vectors of one generation."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmret.errors import IndexCorrupt
+from mmret.index.rows import StoredFile, Totals, WindowRow
+from mmret.index.segments_file import Block, Segment, SegmentMap
+
+FILE_ROWS = (
+    "SELECT file.id, root.path, file.path, size, mtime_ns, sha256, status, reason "
+    "FROM file JOIN root ON root.id = file.root"
+)
+_ROWS_PER_QUERY = 500
+
+
+class Snapshot:
+    """Reads inside one transaction of `connection`; `maps` holds the vectors committed in it."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+        self.folder = folder
+        self.maps: list[SegmentMap] = []
+        self._connection = connection
+        row = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
+        self.generation = int(row[0])
+
+    def segments(self) -> list[Segment]:
+        """Vector files that hold committed rows, in order of creation."""
+        return [segment for segment in read_segments(self._connection) if segment.rows]
+
+    def blocks(self, segment: int) -> list[Block]:
+        """Appends of a segment, in order."""
+        query = "SELECT segment, first_row, rows, crc32 FROM block WHERE segment = ? ORDER BY first_row"
+        return [Block(*row) for row in self._connection.execute(query, (segment,))]
+
+    def windows_at(self, segment: int, rows: Sequence[int]) -> list[WindowRow]:
+        """Live windows whose vectors are `rows` of a segment; files of equal content share a vector."""
+        found: list[WindowRow] = []
+        for first in range(0, len(rows), _ROWS_PER_QUERY):
+            some = rows[first : first + _ROWS_PER_QUERY]
+            marks = ",".join("?" * len(some))
+            found += self._windows(f"segment = ? AND row IN ({marks})", (segment, *some))
+        return found
+
+    def windows_of(self, file: int) -> list[WindowRow]:
+        """Live windows of a file, in order of id."""
+        return self._windows("file = ?", (file,))
+
+    def _windows(self, condition: str, values: Sequence[int]) -> list[WindowRow]:
+        query = (
+            "SELECT id, file, start_s, stop_s, segment, row FROM window "
+            f"WHERE {condition} AND deleted_gen IS NULL ORDER BY id"
+        )
+        return [WindowRow(*row) for row in self._connection.execute(query, values)]
+
+    def files(self) -> Iterator[StoredFile]:
+        """Every file row, by path within root."""
+        for row in self._connection.execute(f"{FILE_ROWS} ORDER BY root.path, file.path"):
+            yield stored_file(row)
+
+    def paths_of(self, files: Iterable[int]) -> dict[int, bytes]:
+        """Absolute paths of files by id."""
+        paths = {}
+        for file in files:
+            row = self._connection.execute(f"{FILE_ROWS} WHERE file.id = ?", (file,)).fetchone()
+            if row is None:
+                raise IndexCorrupt(f"{self.folder}: windows name file {file}, which has no row")
+            paths[file] = stored_file(row).path
+        return paths
+
+    def file_at(self, path: bytes) -> StoredFile | None:
+        """Row of the file at an absolute path."""
+        return find_file(self._connection, path)
+
+    def totals(self) -> Totals:
+        """Counts of what is searchable and what failed."""
+        one = self._connection.execute
+        files, seconds = one(
+            "SELECT COUNT(*), COALESCE(SUM(1.0 * frames / sample_rate), 0) FROM file WHERE status = 'done'"
+        ).fetchone()
+        failed = one("SELECT COUNT(*) FROM file WHERE status = 'failed'").fetchone()[0]
+        size = sum(segment.bytes for segment in self.segments())
+        return Totals(files, failed, self.window_count(), seconds, size)
+
+    def window_count(self) -> int:
+        """Number of live windows."""
+        return int(self._connection.execute("SELECT COUNT(*) FROM window WHERE deleted_gen IS NULL").fetchone()[0])
+
+    def problems_of_rows(self) -> list[str]:
+        """Faults that SQLite finds in its own file, and windows that name no vector."""
+        problems = [f"rows: {row[0]}" for row in self._connection.execute("PRAGMA quick_check") if row[0] != "ok"]
+        for table, row, parent, _ in self._connection.execute("PRAGMA foreign_key_check"):
+            problems.append(f"rows: {table} {row} names a {parent} that does not exist")
+        lost = self._connection.execute(
+            "SELECT COUNT(*) FROM window JOIN segment ON segment.id = segment WHERE row < 0 OR row >= segment.rows"
+        ).fetchone()[0]
+        if lost:
+            problems.append(f"rows: {lost} windows name vectors that were never committed")
+        return problems
+
+
+def read_segments(connection: sqlite3.Connection) -> list[Segment]:
+    """Every segment row; its length must follow from its rows."""
+    segments = []
+    query = "SELECT id, name, rows, dim, crc, sealed, bytes, dtype FROM segment ORDER BY id"
+    for id_, name, rows, dim, crc, sealed, size, dtype in connection.execute(query):
+        segment = Segment(id_, name, rows, dim, int.from_bytes(crc, "big"), bool(sealed))
+        # the name becomes a path: nothing but our own pattern may
+        if segment.bytes != size or dtype != "f32" or not (name.endswith(".f32") and name[:-4].isdigit()):
+            raise IndexCorrupt(f"the row of vector file {id_} ({name!r}) contradicts itself")
+        segments.append(segment)
+    return segments
+
+
+def find_file(connection: sqlite3.Connection, path: bytes) -> StoredFile | None:
+    """Row of the file at an absolute path, under whichever root it was found."""
+    folder = _parent(path)
+    while True:
+        relative = path[len(folder) :].lstrip(b"/")
+        row = connection.execute(f"{FILE_ROWS} WHERE root.path = ? AND file.path = ?", (folder, relative)).fetchone()
+        if row is not None:
+            return stored_file(row)
+        parent = _parent(folder)
+        if parent == folder:
+            return None
+        folder = parent
+
+
+def stored_file(row: Sequence[Any]) -> StoredFile:
+    """File from a row of FILE_ROWS."""
+    id_, root, path, size, mtime_ns, sha256, status, reason = row
+    return StoredFile(id_, root.rstrip(b"/") + b"/" + path, size, mtime_ns, sha256, status, reason)
+
+
+def _parent(path: bytes) -> bytes:
+    """Folder of an absolute path; bytes, as file names need not be text."""
+    return path.rpartition(b"/")[0] or b"/"

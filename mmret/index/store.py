@@ -1,0 +1,181 @@
+"""IndexStore: an index folder, opened for reading at once and for writing when asked."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mmret.errors import IndexCorrupt, IndexFormatError, MmretError
+from mmret.index import schema
+from mmret.index.lock import LOCK, WriterLock
+from mmret.index.segments_file import DTYPE, SEGMENT_BYTES, VECTORS, SegmentMap, sync_folder
+from mmret.index.snapshot import Snapshot, read_segments
+from mmret.index.writer import IndexWriter
+
+
+class IndexStore:
+    """Rows and vectors of one index folder. Threads may share it; processes may not (see `open`)."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection, meta: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.meta = dict(meta)
+        self.segment_bytes = SEGMENT_BYTES
+        self._connection = connection
+        self._maps: dict[int, SegmentMap] = {}
+        self._verified: set[tuple[int, int]] = set()
+        self._guard = threading.RLock()
+        self._pid = os.getpid()
+        self._closed = False
+
+    @classmethod
+    def create(cls, folder: Path, *, dim: int, meta: Mapping[str, str]) -> IndexStore:
+        """Make an empty index in a folder that is new or empty, and open it; `meta` is the caller's to read back."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if not _may_become_index(folder):
+            raise IndexFormatError(f"{folder} holds other files: it is no index, and none is made in it")
+        with WriterLock(folder):
+            if not (folder / schema.DATABASE).exists():  # else another process was faster: open what it made
+                (folder / VECTORS).mkdir(exist_ok=True)
+                own = {
+                    "format": str(schema.FORMAT),
+                    "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "dim": str(dim),
+                    "dtype": DTYPE,
+                    "generation": "0",
+                }
+                schema.create(folder, {**meta, **own})
+                sync_folder(folder)
+                sync_folder(folder.parent)
+        return cls.open(folder)
+
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        """Whether `folder` holds an index, of whatever format."""
+        return (folder / schema.DATABASE).is_file()
+
+    @classmethod
+    def open(cls, folder: Path) -> IndexStore:
+        """Open an index for reading; after a fork the child opens its own."""
+        if not cls.exists(folder):
+            reason = "there is no such folder" if not folder.exists() else f"it has no {schema.DATABASE}"
+            raise IndexFormatError(f"{folder} is no index: {reason}. Make one with: mmret index PATH --to {folder}")
+        schema.check_header(folder)
+        with schema.sqlite_errors(folder):
+            connection = _connect_to_read(folder)
+            try:
+                schema.check_tables(folder, connection)
+                meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+                store = cls(folder, connection, meta)
+                _check_meta(folder, meta)
+                for segment in read_segments(connection):
+                    if segment.dim != store.dim:
+                        raise IndexCorrupt(f"{folder}: vectors of {segment.dim} numbers among those of {store.dim}")
+                    if segment.rows:
+                        SegmentMap(folder, segment)
+            except BaseException:
+                connection.close()
+                raise
+        return store
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a vector."""
+        return int(self.meta["dim"])
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """One consistent state from start to end, whatever a writer does meanwhile, with its vectors mapped."""
+        with self.rows() as snapshot:
+            self._map(snapshot)
+            yield snapshot
+
+    @contextmanager
+    def rows(self) -> Iterator[Snapshot]:
+        """As `snapshot`, without the vectors."""
+        with self._guard, schema.sqlite_errors(self.folder):
+            self._check_usable()
+            assert not self._connection.in_transaction, "reads do not nest"
+            self._connection.execute("BEGIN")
+            try:
+                yield Snapshot(self.folder, self._connection)
+            finally:
+                self._connection.execute("COMMIT")
+
+    def _map(self, snapshot: Snapshot) -> None:
+        """Give `snapshot` its segments; each block's checksum is computed once in the life of this store."""
+        for segment in snapshot.segments():
+            known = self._maps.get(segment.id)
+            if known is None or known.segment.rows != segment.rows:
+                self._maps[segment.id] = SegmentMap(self.folder, segment)
+            blocks = snapshot.blocks(segment.id)
+            fresh = [block for block in blocks if (block.segment, block.first_row) not in self._verified]
+            self._maps[segment.id].verify(fresh)
+            self._verified.update((block.segment, block.first_row) for block in fresh)
+            snapshot.maps.append(self._maps[segment.id])
+
+    @contextmanager
+    def writer(self) -> Iterator[IndexWriter]:
+        """The right to write, held until the block ends; IndexLocked when another has it."""
+        self._check_usable()
+        with (
+            WriterLock(self.folder),
+            schema.sqlite_errors(self.folder),
+            closing(schema.connect(self.folder, "rw")) as connection,
+        ):
+            with closing(IndexWriter(self.folder, connection, self.dim, self.segment_bytes)) as writer:
+                yield writer
+            connection.execute("PRAGMA busy_timeout=100")  # a reader may keep the log from shrinking: no matter
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Close the rows; maps stay valid for arrays still in use."""
+        self._closed = True
+        self._connection.close()
+        self._maps.clear()
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise MmretError(f"{self.folder}: this index is closed; open it again")
+        if os.getpid() != self._pid:
+            raise MmretError(f"{self.folder} was opened before a fork; open it again in this process")
+
+
+def _may_become_index(folder: Path) -> bool:
+    """Whether `folder` is empty but for what a stopped creation leaves (or holds an index already)."""
+    if (folder / schema.DATABASE).exists():
+        return True
+    for entry in folder.iterdir():
+        ours = entry.name == LOCK or entry.name.startswith(f"{schema.DATABASE}.new")
+        if not ours and not (entry.name == VECTORS and entry.is_dir() and not any(entry.iterdir())):
+            return False
+    return True
+
+
+def _connect_to_read(folder: Path) -> sqlite3.Connection:
+    """Read-only connection; on a medium that cannot be written to, one that needs no side files."""
+    connection = schema.connect(folder, "ro")
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        if (folder / f"{schema.DATABASE}-wal").exists():
+            raise
+        # Nobody can be writing where nothing can be written, so reading without locks is safe.
+        return schema.connect(folder, "ro&immutable=1")
+    return connection
+
+
+def _check_meta(folder: Path, meta: Mapping[str, str]) -> None:
+    """Refuse rows that contradict the format."""
+    try:
+        sound = int(meta["dim"]) > 0 and int(meta["generation"]) >= 0
+        sound = sound and meta["dtype"] == DTYPE and meta["format"] == str(schema.FORMAT)
+    except (KeyError, ValueError):
+        sound = False
+    if not sound:
+        raise IndexCorrupt(f"{folder / schema.DATABASE}: the table meta is damaged")
