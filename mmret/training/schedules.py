@@ -47,8 +47,3 @@ class ConstantThenLinear:
         decay = self.total * self.decay_fraction
         left = min(1.0, max(self.total - position, 0.0) / decay) if decay else 1.0
         return self.floor + (self.peak - self.floor) * left
-
-
-def linear_between(start: float, stop: float, step: int, total_steps: int) -> float:
-    """Value at `step` on the line from `start` at step 0 to `stop` at the last of total_steps."""
-    return start + (stop - start) * step / max(total_steps - 1, 1)
