@@ -1,0 +1,1 @@
+"""From files to arrays to log-mel spectrograms; knows nothing of models."""
