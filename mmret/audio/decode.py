@@ -22,7 +22,22 @@ from mmret.audio.ffmpeg import FFMPEG_SUFFIXES, ffmpeg_blocks
 from mmret.errors import AudioError
 
 SOUNDFILE_SUFFIXES = frozenset(
-    ".wav .wave .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .caf .w64 .rf64".split()
+    (
+        ".wav",
+        ".wave",
+        ".flac",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".mp3",
+        ".aif",
+        ".aiff",
+        ".aifc",
+        ".au",
+        ".caf",
+        ".w64",
+        ".rf64",
+    )
 )
 AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES | FFMPEG_SUFFIXES
 BLOCK_FRAMES = 65_536
@@ -60,7 +75,9 @@ def decode_blocks(
     """
     path = Path(path)
     _check_file(path, limits)
-    blocks = ffmpeg_blocks(path, sample_rate) if path.suffix.lower() in FFMPEG_SUFFIXES else _soundfile_blocks(path, limits)
+    blocks = (
+        ffmpeg_blocks(path, sample_rate) if path.suffix.lower() in FFMPEG_SUFFIXES else _soundfile_blocks(path, limits)
+    )
     check = _SampleCheck(path, limits)
     yield from _resampled(check.passed(blocks), sample_rate)
     check.finish()
@@ -129,8 +146,8 @@ def _declared_frames(path: Path, file: soundfile.SoundFile) -> int:
         data_bytes = _wav_data_bytes(path)
         sample_bytes = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}.get(file.subtype)
         if data_bytes is not None and sample_bytes:
-            return data_bytes // (sample_bytes * file.channels)
-    return file.frames if file.frames < 2**62 else 0
+            return data_bytes // (sample_bytes * int(file.channels))
+    return int(file.frames) if file.frames < 2**62 else 0
 
 
 def _wav_data_bytes(path: Path) -> int | None:

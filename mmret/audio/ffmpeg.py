@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from mmret.errors import AudioError
 
-FFMPEG_SUFFIXES = frozenset(".m4a .mp4 .m4b .aac .wma .webm .mka .mkv .mov .amr .ac3 .3gp".split())
+FFMPEG_SUFFIXES = frozenset(
+    [".m4a", ".mp4", ".m4b", ".aac", ".wma", ".webm", ".mka", ".mkv", ".mov", ".amr", ".ac3", ".3gp"]
+)
 _BLOCK_BYTES = 4 * 65_536
 _CPU_LIMIT_S = 600
 

@@ -56,8 +56,8 @@ def mel_filterbank(config: LogMelConfig) -> NDArray[np.float32]:
     rising = -ramps[:-2] / widths[:-1, None]
     falling = ramps[2:] / widths[1:, None]
     weights = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
-    weights *= (2.0 / (edges[2:] - edges[:-2]))[:, None]
-    return weights
+    area = (2.0 / (edges[2:] - edges[:-2]))[:, None]
+    return (weights * area).astype(np.float32)
 
 
 # Slaney's scale: linear up to 1 kHz (15 mels), logarithmic above.
@@ -69,7 +69,7 @@ _LOG_STEP = np.log(6.4) / 27.0
 def _hz_to_mel(hz: float) -> float:
     if hz < _BREAK_HZ:
         return hz / _LINEAR_HZ
-    return _BREAK_HZ / _LINEAR_HZ + float(np.log(hz / _BREAK_HZ)) / _LOG_STEP
+    return float(_BREAK_HZ / _LINEAR_HZ + np.log(hz / _BREAK_HZ) / _LOG_STEP)
 
 
 def _mel_to_hz(mels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -124,7 +124,7 @@ class LogMel:
 def _rfft(frames: NDArray[np.float32]) -> NDArray[np.complex64]:
     if ducc0 is not None:
         return ducc0.fft.r2c(frames, axes=[1], forward=True, inorm=0, nthreads=1)  # type: ignore[no-any-return]
-    return np.fft.rfft(frames)
+    return np.fft.rfft(frames)  # type: ignore[return-value]  # numpy keeps float32; its stubs do not say so
 
 
 def _banded(mel: NDArray[np.float32]) -> list[tuple[slice, slice, NDArray[np.float32]]]:

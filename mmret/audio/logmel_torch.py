@@ -12,6 +12,9 @@ from mmret.audio.logmel import LogMelConfig, mel_filterbank
 class LogMelTorch(nn.Module):
     """Same numbers as LogMel, for training on a GPU and wherever gradients are wanted."""
 
+    window: Tensor
+    mel: Tensor
+
     def __init__(self, config: LogMelConfig) -> None:
         super().__init__()
         self.config = config

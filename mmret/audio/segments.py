@@ -45,9 +45,7 @@ def segment_bounds(samples: int, window: int, hop: int) -> list[tuple[int, int]]
     return bounds
 
 
-def iter_segments(
-    blocks: Iterable[NDArray[np.float32]], sample_rate: int, config: WindowConfig
-) -> Iterator[Segment]:
+def iter_segments(blocks: Iterable[NDArray[np.float32]], sample_rate: int, config: WindowConfig) -> Iterator[Segment]:
     """Cut a stream of mono blocks into the windows of segment_bounds, holding little more than one window."""
     window = max(1, round(config.window_s * sample_rate))
     hop = max(1, round(config.hop_s * sample_rate))
