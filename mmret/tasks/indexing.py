@@ -1,0 +1,317 @@
+"""Recordings into an index: known ones are skipped, the others decoded, cut into windows, encoded and committed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmret.audio.decode import AUDIO_SUFFIXES, decode_blocks
+from mmret.audio.segments import WindowConfig, iter_segments
+from mmret.errors import AudioError, MmretError
+from mmret.index.rows import Encoded, Failed, Outcome, Recording, Reused, StoredFile, Touched
+from mmret.index.segments_file import NORM_TOLERANCE, Block
+from mmret.index.writer import IndexWriter
+from mmret.tasks.recordings import FailedFile, FoundFile, Listing, find_recordings
+
+WINDOWS_PER_CALL = 32
+WINDOWS_PER_COMMIT = 256
+SECONDS_PER_COMMIT = 2.0
+
+
+class SearchEncoder(Protocol):
+    """What an index needs of an encoder; `mmret.Encoder` is one."""
+
+    @property
+    def name(self) -> str:
+        """Name for people."""
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a vector."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate of the waveforms it takes, in Hz."""
+
+    @property
+    def windows(self) -> WindowConfig:
+        """Length and hop of the windows it listens to."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that shapes its vectors."""
+
+    def encode_text(self, texts: list[str], /) -> NDArray[np.float32]:
+        """Unit vectors (texts, dim)."""
+
+    def encode_audio(self, clips: Sequence[Any], /) -> NDArray[np.float32]:
+        """Unit vectors (clips, dim) of paths or waveforms (time,)."""
+
+    def encode_waveforms(self, waveforms: Sequence[NDArray[np.float32]], /) -> NDArray[np.float32]:
+        """Unit vectors (waveforms, dim), one a waveform (time,)."""
+
+
+@dataclass(frozen=True)
+class AddProgress:
+    """How far a run is: files whose rows are safe on the disk, of all that were found."""
+
+    files: int
+    total: int
+    seconds_of_audio: float
+
+
+@dataclass
+class AddReport:
+    """What a run did.
+
+    `added` files are new or changed, `reused` of them had the bytes of a known one, `skipped` were known already,
+    `gone` are no longer in their folder, `failed` could not be used; windows and audio are those of added files.
+    """
+
+    added: int = 0
+    reused: int = 0
+    skipped: int = 0
+    gone: int = 0
+    windows: int = 0
+    seconds_of_audio: float = 0.0
+    failed: list[FailedFile] = field(default_factory=list)
+
+
+@dataclass
+class _Job:
+    """A recording on its way: windows cut so far, vectors not yet written, blocks already written."""
+
+    recording: Recording
+    path: Path
+    bounds_s: list[tuple[float, float]] = field(default_factory=list)
+    vectors: list[NDArray[np.float32]] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    frames: int = 0
+    encoded: int = 0
+    complete: bool = False
+
+    @property
+    def ready(self) -> bool:
+        return self.complete and self.encoded == len(self.bounds_s)
+
+    def write(self, writer: IndexWriter) -> None:
+        if self.vectors:
+            self.blocks += writer.append(np.stack(self.vectors))
+            self.vectors = []
+
+
+def find_audio(paths: Iterable[str | os.PathLike[str]]) -> Listing:
+    """Audio files behind `paths`; see `find_recordings`."""
+    return find_recordings(paths, AUDIO_SUFFIXES)
+
+
+class Adder:
+    """One run of adding recordings; a commit every few seconds of work, so that a stop loses no more."""
+
+    def __init__(
+        self, writer: IndexWriter, encoder: SearchEncoder, progress: Callable[[AddProgress], None] | None = None
+    ) -> None:
+        self.report = AddReport()
+        self._writer = writer
+        self._encoder = encoder
+        self._progress = progress
+        self._total = 0
+        self._safe_files = 0
+        self._jobs: list[_Job] = []  # in order; only the last may be incomplete
+        self._queue: list[tuple[_Job, NDArray[np.float32]]] = []  # windows to encode
+        self._outcomes: list[Outcome] = []  # that need no encoding
+        self._committed_at = time.monotonic()
+
+    def run(self, listing: Listing) -> AddReport:
+        """Add every listed file and note those that left their folder."""
+        self._total = len(listing.files)
+        self.report.failed += listing.unreadable
+        for found in listing.files:
+            self._take(found)
+            self._commit_if_due()
+        self._encode_queue()
+        self._commit()
+        # last, so that a file that was moved finds its old vectors
+        self._note_gone(listing)
+        return self.report
+
+    def _take(self, found: FoundFile) -> None:
+        """Skip, re-use or encode one file; a failure is a row, not an end."""
+        root, path = os.fsencode(found.root), os.fsencode(found.path)
+        recording = Recording(root, path, 0, 0)
+        try:
+            recording = _identify(found, hashed=False)
+            stored = self._writer.file_at(path)
+            known = stored is not None and stored.status == "done"
+            if known and stored is not None and (stored.size, stored.mtime_ns) == (recording.size, recording.mtime_ns):
+                self.report.skipped += 1
+                self._tell(1)
+                return
+            recording = _identify(found, hashed=True)
+            self._take_content(found, recording, stored if known else None)
+        except AudioError as error:
+            self._fail(recording, found.path, error.reason)
+        except OSError as error:
+            self._fail(recording, found.path, error.strerror or str(error))
+
+    def _take_content(self, found: FoundFile, recording: Recording, stored: StoredFile | None) -> None:
+        """Encode only bytes that no searchable file has."""
+        assert recording.sha256 is not None
+        if stored is not None and stored.sha256 == recording.sha256:
+            self.report.skipped += 1
+            self._outcomes.append(Touched(recording, stored.id))
+            return
+        if any(job.recording.sha256 == recording.sha256 for job in self._jobs):
+            self._encode_queue()  # a copy of a file under way: let that one become a row first
+            self._commit()
+        source = self._writer.same_content(recording.sha256)
+        if source is not None:
+            self.report.added += 1
+            self.report.reused += 1
+            self._outcomes.append(Reused(recording, source.id))
+            return
+        self._encode(found, recording)
+
+    def _encode(self, found: FoundFile, recording: Recording) -> None:
+        """Queue every window of a recording; full queues are encoded on the way."""
+        job = _Job(recording, found.path)
+        self._jobs.append(job)
+        try:
+            blocks = _counted(decode_blocks(found.path, self._encoder.sample_rate), job)
+            for segment in iter_segments(blocks, self._encoder.sample_rate, self._encoder.windows):
+                job.bounds_s.append((segment.start_s, segment.stop_s))
+                self._queue.append((job, segment.waveform))
+                if len(self._queue) >= WINDOWS_PER_CALL:
+                    self._encode_queue()
+            if not job.bounds_s:
+                raise AudioError(found.path, "empty: no samples")
+            if _identify(found, hashed=False) != _unhashed(recording):
+                raise AudioError(found.path, "it changed while it was read")
+        except BaseException:
+            self._drop(job)
+            raise
+        job.complete = True
+        if job.blocks:  # its vectors lie at the open end: finish it before another recording writes there
+            self._encode_queue()
+            self._commit()
+
+    def _encode_queue(self) -> None:
+        """Encode what waits and hand each vector to its recording."""
+        queue, self._queue = self._queue, []
+        if not queue:
+            return
+        try:
+            vectors = self._encoder.encode_waveforms([waveform for _, waveform in queue])
+        except (AudioError, OSError) as error:  # not one recording's fault, so none may take the blame
+            raise MmretError(f"{self._encoder.name} cannot encode: {error}") from error
+        for (job, _), vector in zip(queue, vectors, strict=True):
+            job.vectors.append(vector)
+            job.encoded += 1
+        for job in {id(job): job for job, _ in queue}.values():
+            norms = np.linalg.norm(np.stack(job.vectors), axis=1)
+            if not np.all(np.abs(norms - 1) <= NORM_TOLERANCE):  # false for NaN, too
+                self._reject(job)
+        self._spill()
+
+    def _reject(self, job: _Job) -> None:
+        """Give up a recording whose vectors are no unit vectors."""
+        error = AudioError(job.path, f"{self._encoder.name} gives no finite vector of unit length for it")
+        if not job.complete:
+            raise error  # it is the one being read: its reader gives it up
+        self._drop(job)
+        self._fail(job.recording, job.path, error.reason)
+
+    def _spill(self) -> None:
+        """Write the vectors of a long recording before its end, so that memory does not grow with its length."""
+        job = self._jobs[-1] if self._jobs else None
+        if job is not None and not job.complete and len(job.vectors) >= WINDOWS_PER_COMMIT:
+            if not job.blocks:
+                self._commit()  # from here on the open end belongs to this recording alone
+            job.write(self._writer)
+
+    def _drop(self, job: _Job) -> None:
+        self._queue = [waiting for waiting in self._queue if waiting[0] is not job]
+        self._jobs.remove(job)
+        if job.blocks:
+            self._writer.discard()
+
+    def _fail(self, recording: Recording, path: Path, reason: str) -> None:
+        self.report.failed.append(FailedFile(path, reason))
+        self._outcomes.append(Failed(recording, reason))
+
+    def _commit_if_due(self) -> None:
+        windows = sum(job.encoded for job in self._jobs)
+        waited_s = time.monotonic() - self._committed_at
+        full = max(windows, len(self._outcomes)) >= WINDOWS_PER_COMMIT
+        if full or (waited_s >= SECONDS_PER_COMMIT and (windows or self._outcomes)):
+            self._commit()
+
+    def _commit(self) -> None:
+        """Commit every recording that is whole, then count it as done."""
+        ready = [job for job in self._jobs if job.ready]
+        self._jobs = [job for job in self._jobs if not job.ready]
+        outcomes = self._outcomes
+        self._outcomes = []
+        for job in ready:
+            job.write(self._writer)
+            rate = self._encoder.sample_rate
+            outcomes.append(Encoded(job.recording, rate, job.frames, job.bounds_s, job.blocks))
+        if outcomes:
+            self._writer.commit(outcomes)
+        for job in ready:
+            self.report.added += 1
+            self.report.windows += len(job.bounds_s)
+            self.report.seconds_of_audio += job.frames / self._encoder.sample_rate
+        self._committed_at = time.monotonic()
+        self._tell(len(outcomes))
+
+    def _tell(self, files: int) -> None:
+        self._safe_files += files
+        if self._progress is not None and files:
+            self._progress(AddProgress(self._safe_files, self._total, self.report.seconds_of_audio))
+
+    def _note_gone(self, listing: Listing) -> None:
+        """Take files out of the index that were deleted from a folder that was walked."""
+        listed = {os.fsencode(found.path) for found in listing.files}
+        gone = {
+            stored.id: stored
+            for folder in listing.folders
+            for stored in self._writer.files_below(os.fsencode(folder))
+            if stored.path not in listed and not os.path.lexists(stored.path)
+        }
+        if gone:
+            self._writer.remove(gone.values(), "no longer in its folder")
+            self.report.gone = len(gone)
+
+
+def _identify(found: FoundFile, *, hashed: bool) -> Recording:
+    """Size and time of a regular file, and the digest of its bytes where asked."""
+    status = found.path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise AudioError(found.path, "not a regular file")
+    digest = None
+    if hashed:
+        with found.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+    root, path = os.fsencode(found.root), os.fsencode(found.path)
+    return Recording(root, path, status.st_size, status.st_mtime_ns, digest)
+
+
+def _unhashed(recording: Recording) -> Recording:
+    return Recording(recording.root, recording.path, recording.size, recording.mtime_ns)
+
+
+def _counted(blocks: Iterable[NDArray[np.float32]], job: _Job) -> Iterator[NDArray[np.float32]]:
+    """Pass on blocks (time,) and add up their samples."""
+    for block in blocks:
+        job.frames += len(block)
+        yield block

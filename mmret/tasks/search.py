@@ -1,0 +1,356 @@
+"""Index: add recordings, then ask what in them matches words or a sound."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmret import __version__
+from mmret.audio.decode import decode_blocks
+from mmret.errors import AudioError, EncoderMismatch, IndexCorrupt, MmretError
+from mmret.index.check import CheckReport, check
+from mmret.index.merge import MergedHit, MergeOptions, ScoredWindow, merge_hits
+from mmret.index.rows import WindowRow
+from mmret.index.schema import FORMAT
+from mmret.index.search import Match, nearest
+from mmret.index.snapshot import Snapshot
+from mmret.index.store import IndexStore
+from mmret.tasks.indexing import Adder, AddProgress, AddReport, SearchEncoder, find_audio
+from mmret.tasks.recordings import FailedFile, absolute
+
+__all__ = [
+    "AddProgress",
+    "AddReport",
+    "CheckReport",
+    "FailedFile",
+    "Hit",
+    "Index",
+    "IndexInfo",
+    "MergeOptions",
+    "SearchEncoder",
+]
+
+NEAR_THE_BEST = MergeOptions(relative=0.9)
+MAX_WINDOWS_READ = 20_000
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A place in a recording that matches: joined windows from start to stop, the best of them the peak."""
+
+    path: Path
+    start_s: float
+    stop_s: float
+    score: float
+    peak_start_s: float
+    peak_stop_s: float
+    windows: int
+
+
+@dataclass(frozen=True)
+class IndexInfo:
+    """What an index holds and which model made it."""
+
+    folder: Path
+    format: int
+    created: str
+    generation: int
+    files: int
+    failed: int
+    windows: int
+    seconds: float
+    vector_bytes: int
+    dim: int
+    model: str
+    encoder: str
+    fingerprint: str
+    window_s: float
+    hop_s: float
+
+
+class Index:
+    """Searchable recordings in a folder. Use `Index.open`; close it, or use it in a `with` block."""
+
+    def __init__(self, store: IndexStore, encoder: SearchEncoder | None) -> None:
+        self._store = store
+        self._encoder = encoder
+        self.folder = store.folder
+
+    @classmethod
+    def open(cls, folder: PathLike, encoder: SearchEncoder | None, *, model: str | None = None) -> Index:
+        """Open the index in `folder`; with an encoder, make it where there is none.
+
+        Without an encoder an index can tell about itself and forget files, no more. `model` is noted in a new index
+        as the name that finds the encoder again; the encoder's own name where it is not given.
+        """
+        folder = absolute(folder)
+        if encoder is not None and not IndexStore.exists(folder):
+            identity = {
+                "name": encoder.name,
+                "fingerprint": encoder.fingerprint,
+                "sample_rate": encoder.sample_rate,
+                "window_s": encoder.windows.window_s,
+                "hop_s": encoder.windows.hop_s,
+                "mmret": __version__,
+            }
+            meta = {"encoder": json.dumps(identity), "model": model or encoder.name}
+            store = IndexStore.create(folder, dim=encoder.dim, meta=meta)
+        else:
+            store = IndexStore.open(folder)
+        index = cls(store, encoder)
+        try:
+            index._check_encoder()
+        except BaseException:
+            store.close()
+            raise
+        return index
+
+    def add(
+        self, paths: PathLike | Iterable[PathLike], *, progress: Callable[[AddProgress], None] | None = None
+    ) -> AddReport:
+        """Add files and folders; what is known already is not read again, and a file that fails stops nothing.
+
+        A file counts as added once its windows are on the disk, so a run that was stopped goes on where it was.
+        """
+        encoder = self._needed_encoder()
+        listing = find_audio(_several(paths))
+        with self._store.writer() as writer:
+            return Adder(writer, encoder, progress).run(listing)
+
+    def remove(self, paths: PathLike | Iterable[PathLike]) -> int:
+        """Take files, or all files below folders, out of the index; give how many. The recordings stay."""
+        with self._store.writer() as writer:
+            files = {
+                stored.id: stored
+                for path in map(absolute, _several(paths))
+                for stored in writer.files_below(os.fsencode(path))
+            }
+            if files:
+                writer.remove(files.values(), "removed")
+        return len(files)
+
+    def search(
+        self, text: str, *, k: int = 10, min_score: float | None = None, merge: MergeOptions | None = NEAR_THE_BEST
+    ) -> list[Hit]:
+        """The `k` places that match the words best; `merge=None` gives single windows."""
+        query = self._needed_encoder().encode_text([text])[0]
+        return self._hits(query, _Request(k, min_score, merge))
+
+    def search_audio(
+        self,
+        path: PathLike,
+        *,
+        start_s: float | None = None,
+        stop_s: float | None = None,
+        k: int = 10,
+        min_score: float | None = None,
+    ) -> list[Hit]:
+        """The `k` places that sound most like a recording, or like its part from start_s to stop_s."""
+        query = self._sound(absolute(path), start_s, stop_s)
+        return self._hits(query, _Request(k, min_score, NEAR_THE_BEST))
+
+    def similar(
+        self,
+        path: PathLike,
+        *,
+        start_s: float | None = None,
+        stop_s: float | None = None,
+        k: int = 10,
+        min_score: float | None = None,
+    ) -> list[Hit]:
+        """As `search_audio`, leaving out what was asked with: the file itself, or its part."""
+        path = absolute(path)
+        query = self._sound(path, start_s, stop_s)
+        region_s = (start_s or 0.0, float("inf") if stop_s is None else stop_s)
+        return self._hits(query, _Request(k, min_score, NEAR_THE_BEST, _Region(os.fsencode(path), *region_s)))
+
+    def info(self) -> IndexInfo:
+        """Counts, sizes and the model of this index."""
+        meta, identity = self._store.meta, self._identity()
+        with self._store.rows() as snapshot:
+            totals = snapshot.totals()
+            generation = snapshot.generation
+        return IndexInfo(
+            folder=self.folder,
+            format=FORMAT,
+            created=meta.get("created", ""),
+            generation=generation,
+            files=totals.files,
+            failed=totals.failed,
+            windows=totals.windows,
+            seconds=totals.seconds,
+            vector_bytes=totals.vector_bytes,
+            dim=self._store.dim,
+            model=self.model,
+            encoder=str(identity["name"]),
+            fingerprint=str(identity["fingerprint"]),
+            window_s=float(identity["window_s"]),
+            hop_s=float(identity["hop_s"]),
+        )
+
+    def failures(self) -> list[FailedFile]:
+        """Files that could not be indexed, with their reasons."""
+        with self._store.rows() as snapshot:
+            failed = [file for file in snapshot.files() if file.status == "failed"]
+        return [FailedFile(Path(os.fsdecode(file.path)), file.reason or "") for file in failed]
+
+    def check(self) -> CheckReport:
+        """Read every row and vector and list what is damaged."""
+        return check(self._store)
+
+    @property
+    def model(self) -> str:
+        """Name, folder or hub id under which the index's encoder is found."""
+        return self._store.meta.get("model") or str(self._identity()["name"])
+
+    def close(self) -> None:
+        """Close the index's files."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        with self._store.rows() as snapshot:
+            return snapshot.window_count()
+
+    def __bool__(self) -> bool:
+        # an empty index is still an index
+        return True
+
+    def __repr__(self) -> str:
+        return f"Index({str(self.folder)!r}, model={self.model!r}, dim={self._store.dim})"
+
+    def _identity(self) -> dict[str, str | float]:
+        """What the index says about the encoder that made it."""
+        try:
+            identity = json.loads(self._store.meta["encoder"])
+            return {"name": "", **identity, "window_s": float(identity["window_s"]), "hop_s": float(identity["hop_s"])}
+        except (KeyError, TypeError, ValueError) as error:
+            raise IndexCorrupt(f"{self.folder}: what it says about its model cannot be read") from error
+
+    def _check_encoder(self) -> None:
+        theirs, ours = self._identity(), self._encoder
+        if ours is not None and theirs.get("fingerprint") != ours.fingerprint:
+            raise EncoderMismatch(
+                f"{self.folder} was made by {theirs['name']} ({str(theirs.get('fingerprint'))[:12]}); you opened it "
+                f"with {ours.name} ({ours.fingerprint[:12]}). Open it with --model {self.model}, or index the "
+                "recordings with the new model into another folder: mmret index PATH --to FOLDER --model MODEL"
+            )
+
+    def _needed_encoder(self) -> SearchEncoder:
+        if self._encoder is None:
+            raise MmretError(f"{self.folder} was opened without an encoder; open it with the model {self.model}")
+        return self._encoder
+
+    def _sound(self, path: Path, start_s: float | None, stop_s: float | None) -> NDArray[np.float32]:
+        """Unit vector (dim,) of a recording or a part of it."""
+        encoder = self._needed_encoder()
+        whole = start_s is None and stop_s is None
+        clip = path if whole else _excerpt(path, encoder.sample_rate, start_s or 0.0, stop_s)
+        vector: NDArray[np.float32] = encoder.encode_audio([clip])[0]
+        return vector
+
+    def _hits(self, query: NDArray[np.float32], request: _Request) -> list[Hit]:
+        with self._store.snapshot() as snapshot:
+            merged = request.merged(snapshot, query)
+            paths = snapshot.paths_of({int(hit.item) for hit in merged})
+        return [
+            Hit(
+                path=Path(os.fsdecode(paths[int(hit.item)])),
+                start_s=hit.start_s,
+                stop_s=hit.stop_s,
+                score=hit.score,
+                peak_start_s=hit.peak_start_s,
+                peak_stop_s=hit.peak_stop_s,
+                windows=hit.windows,
+            )
+            for hit in merged
+        ]
+
+
+@dataclass(frozen=True)
+class _Region:
+    """Part of a file that a search leaves out."""
+
+    path: bytes
+    start_s: float
+    stop_s: float
+
+
+@dataclass(frozen=True)
+class _Request:
+    """How many hits of which kind."""
+
+    k: int
+    min_score: float | None
+    merge: MergeOptions | None
+    without: _Region | None = None
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"k is {self.k}, it must be at least 1")
+
+    def merged(self, snapshot: Snapshot, query: NDArray[np.float32]) -> list[MergedHit]:
+        """The best k hits; windows are read until there are k, or no more windows that could make one."""
+        left_out = None if self.without is None else snapshot.file_at(self.without.path)
+        keep = None if left_out is None else lambda window: not self._hides(window, left_out.id)
+        count = max(50, 10 * self.k)
+        while True:
+            matches = nearest(snapshot, query, count, keep=keep)
+            hits = self._joined(matches)
+            all_read = len(matches) < count or count >= MAX_WINDOWS_READ
+            if all_read or len(hits) >= self.k or (self.min_score is not None and matches[-1].score < self.min_score):
+                return hits
+            count *= 4
+
+    def _hides(self, window: WindowRow, file: int) -> bool:
+        assert self.without is not None
+        overlaps = window.start_s < self.without.stop_s and window.stop_s > self.without.start_s
+        return window.file == file and overlaps
+
+    def _joined(self, matches: list[Match]) -> list[MergedHit]:
+        windows = [
+            ScoredWindow(match.window.file, match.window.start_s, match.window.stop_s, match.score) for match in matches
+        ]
+        if self.merge is not None:
+            return merge_hits(windows, self.merge, min_score=self.min_score, top_k=self.k)
+        return [
+            MergedHit(one.item, one.start_s, one.stop_s, one.score, one.start_s, one.stop_s, 1)
+            for one in windows
+            if self.min_score is None or one.score >= self.min_score
+        ][: self.k]
+
+
+def _several(paths: PathLike | Iterable[PathLike]) -> list[PathLike]:
+    return [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+
+
+def _excerpt(path: Path, sample_rate: int, start_s: float, stop_s: float | None) -> NDArray[np.float32]:
+    """Waveform (time,) of a recording from start_s to stop_s."""
+    first, last = round(start_s * sample_rate), None if stop_s is None else round(stop_s * sample_rate)
+    parts, reached = [], 0
+    for block in decode_blocks(path, sample_rate):
+        parts.append(block[max(0, first - reached) : None if last is None else max(0, last - reached)])
+        reached += len(block)
+        if last is not None and reached >= last:
+            break
+    waveform = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    if not len(waveform):
+        raise AudioError(path, f"it has no sound from {start_s} s on; it is {reached / sample_rate:.2f} s long")
+    return waveform

@@ -1,0 +1,88 @@
+"""Search over segments is brute force over all live windows, however they were split."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from mmret.index import IndexStore
+from mmret.index.rows import Encoded, Recording
+from mmret.index.search import nearest
+
+DIM = 12
+
+
+def unit_rows(rows: int, seed: int, distinct: int) -> NDArray[np.float32]:
+    """Unit vectors (rows, DIM), at most `distinct` different ones, so that scores tie."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    bank = generator.standard_normal((distinct, DIM)).astype(np.float32)
+    bank /= np.linalg.norm(bank, axis=1, keepdims=True)
+    return bank[generator.integers(0, distinct, rows)]
+
+
+def fill(store: IndexStore, files: list[NDArray[np.float32]], removed: set[int]) -> None:
+    """One file per array; those in `removed` are taken out again."""
+    with store.writer() as writer:
+        for number, vectors in enumerate(files):
+            path = f"/{number}".encode()
+            bounds = [(float(row), row + 1.0) for row in range(len(vectors))]
+            recording = Recording(b"/", path, 0, 0, path)
+            writer.commit([Encoded(recording, 1, len(vectors), bounds, writer.append(vectors))])
+        stored = [writer.file_at(f"/{number}".encode()) for number in removed]
+        writer.remove([file for file in stored if file is not None], "removed")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    removed=st.sets(st.integers(0, 5)),
+    distinct=st.integers(1, 50),
+    count=st.integers(1, 60),
+    rows_per_segment=st.integers(3, 100),
+    seed=st.integers(0, 2**16),
+)
+def test_search_equals_brute_force(
+    sizes: list[int], removed: set[int], distinct: int, count: int, rows_per_segment: int, seed: int
+) -> None:
+    vectors = unit_rows(sum(sizes), seed, distinct)
+    files = np.split(vectors, np.cumsum(sizes)[:-1])
+    query = unit_rows(1, seed + 1, 1)[0]
+    removed = {number for number in removed if number < len(files)}
+    owner = np.repeat(np.arange(len(files)), sizes)
+    live = [row for row in range(len(vectors)) if owner[row] not in removed]
+    exact = vectors.astype(np.float64) @ query.astype(np.float64)
+    with tempfile.TemporaryDirectory() as folder:
+        with closing(IndexStore.create(Path(folder) / "index", dim=DIM, meta={})) as store:
+            store.segment_bytes = rows_per_segment * DIM * 4
+            fill(store, files, removed)
+            with store.snapshot() as snapshot:
+                matches = nearest(snapshot, query, count)
+    found = [match.window.id - 1 for match in matches]
+    # equal vectors have equal scores to the bit, so brute force in double precision orders them the same way
+    assert found == sorted(live, key=lambda row: (-round(exact[row], 5), row))[:count] or np.allclose(
+        [exact[row] for row in found], sorted((exact[row] for row in live), reverse=True)[:count], atol=1e-6
+    )
+    for one, next_one in zip(matches, matches[1:], strict=False):
+        assert (-one.score, one.window.id) < (-next_one.score, next_one.window.id)
+    for match in matches:
+        twins = [row for row in live if np.array_equal(vectors[row], vectors[match.window.id - 1])]
+        assert [row for row in twins if row < match.window.id - 1 and row not in found] == []
+
+
+def test_the_split_over_files_changes_no_bit_of_the_result(tmp_path: Path) -> None:
+    vectors = unit_rows(500, 3, 300)
+    query = unit_rows(1, 4, 1)[0]
+    results = []
+    for rows in (7, 64, 1000):
+        with closing(IndexStore.create(tmp_path / str(rows), dim=DIM, meta={})) as store:
+            store.segment_bytes = rows * DIM * 4
+            fill(store, [vectors], set())
+            with store.snapshot() as snapshot:
+                results.append([(match.window.id, match.score) for match in nearest(snapshot, query, 100)])
+    assert results[0] == results[1] == results[2]
