@@ -57,7 +57,8 @@ def mel_filterbank(config: LogMelConfig) -> NDArray[np.float32]:
     falling = ramps[2:] / widths[1:, None]
     weights = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
     area = (2.0 / (edges[2:] - edges[:-2]))[:, None]
-    return (weights * area).astype(np.float32)
+    scaled: NDArray[np.float32] = (weights * area).astype(np.float32)
+    return scaled
 
 
 # Slaney's scale: linear up to 1 kHz (15 mels), logarithmic above.

@@ -1,0 +1,206 @@
+"""Export: a model folder for the light runtime. The graphs carry no numbers of their own, they point into the weights.
+
+Both graphs lie beside model.safetensors' numbers: every weight is an external reference to its place in that file
+(stored as float16, cast to float32 when the graph is opened). So torch and ONNX Runtime read the very same numbers,
+and the folder holds them once.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import mmret.models  # noqa: F401  # registers our architectures with AutoModel
+from mmret._optional import require
+from mmret.audio.logmel import LogMelConfig
+from mmret.encoder.manifest import Manifest, file_digest
+from mmret.encoder.onnx_towers import AUDIO_GRAPH, TEXT_GRAPH, TOKENIZER, WEIGHTS
+from mmret.errors import ModelFormatError
+
+OPSET = 17
+_EXAMPLE_FRAMES = 256
+_EXAMPLE_TOKENS = 8
+
+
+class _AudioGraph(nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        vectors: Tensor = self.model.get_audio_features(log_mel).pooler_output
+        return vectors
+
+
+class _TextGraph(nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        vectors: Tensor = self.model.get_text_features(input_ids, attention_mask).pooler_output
+        return vectors
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """One graph to write: the module, example inputs by name, and its axes that may have any length."""
+
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    axes: dict[str, dict[int, str]]
+
+
+def export_folder(model_folder: str | Path, out: str | Path, *, name: str | None = None) -> Path:
+    """Write OUT, a complete folder for both runtimes, from a folder of ConvClapModel; whole or not at all."""
+    from transformers import AutoModel
+
+    require("onnx", extra="models")
+    model_folder, out = Path(model_folder), Path(out)
+    if out.exists():
+        raise ModelFormatError(f"{out} exists already; name a folder that does not")
+    model = AutoModel.from_pretrained(str(model_folder), dtype=torch.float32).eval()
+    if model.config.model_type != "conv_clap":
+        raise ModelFormatError(
+            f"{model_folder} is a {model.config.model_type} model, which runs on torch: give the folder itself to --model"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
+        folder = Path(scratch) / "model"
+        folder.mkdir()
+        _write_weights(model, folder)
+        _write_texts(model, model_folder, folder)
+        files = [WEIGHTS, AUDIO_GRAPH, *([TEXT_GRAPH, TOKENIZER] if model.text_model is not None else [])]
+        for graph_name, graph in _graphs(model).items():
+            _write_graph(graph, folder / graph_name, folder / WEIGHTS)
+        _manifest(model, name or out.name, {file: folder / file for file in files}).write(folder)
+        folder.rename(out)
+    return out
+
+
+def _write_weights(model: Any, folder: Path) -> None:
+    """Save the weights, matrices as float16, and put the rounded numbers back into the model."""
+    stored = {
+        key: (value.half() if value.is_floating_point() and value.ndim > 1 else value).contiguous()
+        for key, value in model.state_dict().items()
+    }
+    save_file(stored, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).chmod(0o644)
+    model.load_state_dict({key: value.to(model.state_dict()[key].dtype) for key, value in stored.items()})
+
+
+def _write_texts(model: Any, source: Path, folder: Path) -> None:
+    config = model.config.to_dict() | {"dtype": "float16"}
+    (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    for text in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        if (source / text).is_file():
+            shutil.copyfile(source / text, folder / text)
+
+
+def _graphs(model: Any) -> dict[str, _Graph]:
+    log_mel = torch.zeros(2, 1, model.config.num_mel_bins, _EXAMPLE_FRAMES)
+    graphs = {AUDIO_GRAPH: _Graph(_AudioGraph(model), {"log_mel": log_mel}, {"log_mel": {0: "batch", 3: "frames"}})}
+    if model.text_model is not None:
+        tokens = torch.ones(2, _EXAMPLE_TOKENS, dtype=torch.int64)
+        axes = {0: "batch", 1: "tokens"}
+        graphs[TEXT_GRAPH] = _Graph(
+            _TextGraph(model),
+            {"input_ids": tokens, "attention_mask": tokens},
+            {"input_ids": axes, "attention_mask": axes},
+        )
+    return graphs
+
+
+def _write_graph(graph: _Graph, path: Path, weights: Path) -> None:
+    import onnx
+
+    torch.onnx.export(
+        graph.module,
+        tuple(graph.inputs.values()),
+        str(path),
+        input_names=list(graph.inputs),
+        output_names=["embedding"],
+        dynamic_axes=graph.axes | {"embedding": {0: "batch"}},
+        opset_version=OPSET,
+        dynamo=False,
+        # Folding would copy transposed and fused weights into the graph; ONNX Runtime folds when it opens it.
+        do_constant_folding=False,
+        training=torch.onnx.TrainingMode.PRESERVE,
+    )
+    model = onnx.load(str(path))
+    _refer_to_weights(model, weights)
+    path.write_bytes(model.SerializeToString())
+
+
+def _refer_to_weights(model: Any, weights: Path) -> None:
+    """Turn the graph's weights into references to their bytes in the safetensors file."""
+    import onnx
+
+    places = _places(weights)
+    casts = []
+    for tensor in model.graph.initializer:
+        place = places.get(tensor.name.removeprefix("model."))
+        if place is None:
+            continue
+        shape, name = list(tensor.dims), tensor.name
+        kind = onnx.TensorProto.FLOAT16 if place.half else onnx.TensorProto.FLOAT
+        tensor.Clear()
+        tensor.name = f"{name}.stored" if place.half else name
+        tensor.data_type, tensor.data_location = kind, onnx.TensorProto.EXTERNAL
+        tensor.dims.extend(shape)
+        facts = {"location": weights.name, "offset": place.offset, "length": place.length}
+        for key, value in facts.items():
+            entry = tensor.external_data.add()
+            entry.key, entry.value = key, str(value)
+        if place.half:
+            casts.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(casts + nodes)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a tensor's bytes lie in a safetensors file."""
+
+    offset: int
+    length: int
+    half: bool
+
+
+def _places(weights: Path) -> dict[str, _Place]:
+    """Every float tensor of a safetensors file by name."""
+    with weights.open("rb") as file:
+        header_bytes = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(header_bytes))
+    header.pop("__metadata__", None)
+    return {
+        name: _Place(8 + header_bytes + start, stop - start, facts["dtype"] == "F16")
+        for name, facts in header.items()
+        if facts["dtype"] in ("F16", "F32")
+        for start, stop in [facts["data_offsets"]]
+    }
+
+
+def _manifest(model: Any, name: str, files: Mapping[str, Path]) -> Manifest:
+    config = model.config
+    return Manifest(
+        name=name,
+        dim=config.projection_dim,
+        sample_rate=config.sample_rate,
+        window_s=config.window_s,
+        hop_s=config.hop_s,
+        min_samples=config.min_samples,
+        log_mel=LogMelConfig.for_rate(config.sample_rate),
+        max_tokens=(config.text_config or {}).get("max_position_embeddings", 512),
+        files={file: file_digest(path) for file, path in files.items()},
+    )

@@ -1,0 +1,39 @@
+"""What a runtime offers the Encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmret.audio.segments import WindowConfig
+
+Vectors = NDArray[np.float32]
+
+
+class Towers(Protocol):
+    """An audio tower and perhaps a text tower; every vector they return has length one."""
+
+    name: str
+    runtime: str
+    dim: int
+    sample_rate: int
+    windows: WindowConfig
+    fingerprint: str
+
+    def audio(self, waveforms: Sequence[NDArray[np.float32]]) -> Vectors:
+        """Vectors (n, dim) of waveforms (time,) that all have the same length."""
+        ...
+
+    def text(self, sentences: Sequence[str]) -> Vectors:
+        """Vectors (n, dim) of sentences; ModelFormatError where the model reads no text."""
+        ...
+
+
+def repeated(waveform: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+    """A waveform of at least `samples`: shorter ones are repeated, as the models were trained."""
+    if len(waveform) >= samples:
+        return waveform
+    return np.tile(waveform, -(-samples // len(waveform)))[:samples]
