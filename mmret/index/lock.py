@@ -25,6 +25,7 @@ class WriterLock:
         self._descriptor = -1
 
     def __enter__(self) -> Self:
+        """Take the lock, or raise IndexLocked with its owner."""
         descriptor = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,6 +47,7 @@ class WriterLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Let go of the lock."""
         # The file stays: unlinking it would let two processes lock two files of one name.
         os.close(self._descriptor)
         self._descriptor = -1

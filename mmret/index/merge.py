@@ -48,6 +48,7 @@ class MergeOptions:
     relative: float | None = None
 
     def __post_init__(self) -> None:
+        """Refuse values that mean nothing, by name."""
         if self.gap_s < 0:
             raise ValueError(f"gap_s is {self.gap_s}, it must be at least 0")
         if self.score not in SCORES:

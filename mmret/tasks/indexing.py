@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import stat
 import time
@@ -21,6 +22,8 @@ from mmret.index.rows import Encoded, Failed, Outcome, Recording, Reused, Stored
 from mmret.index.segments_file import NORM_TOLERANCE, Block
 from mmret.index.writer import IndexWriter
 from mmret.tasks.recordings import FailedFile, FoundFile, Listing, find_recordings
+
+log = logging.getLogger(__name__)
 
 WINDOWS_PER_CALL = 32
 WINDOWS_PER_COMMIT = 256
@@ -209,10 +212,7 @@ class Adder:
         queue, self._queue = self._queue, []
         if not queue:
             return
-        try:
-            vectors = self._encoder.encode_waveforms([waveform for _, waveform in queue])
-        except (AudioError, OSError) as error:  # not one recording's fault, so none may take the blame
-            raise MmretError(f"{self._encoder.name} cannot encode: {error}") from error
+        vectors = self._vectors([waveform for _, waveform in queue])
         for (job, _), vector in zip(queue, vectors, strict=True):
             job.vectors.append(vector)
             job.encoded += 1
@@ -221,6 +221,17 @@ class Adder:
             if not np.all(np.abs(norms - 1) <= NORM_TOLERANCE):  # false for NaN, too
                 self._reject(job)
         self._spill()
+
+    def _vectors(self, waveforms: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Vectors (waveforms, dim); NaN for a waveform (time,) that the encoder cannot take."""
+        try:
+            return self._encoder.encode_waveforms(waveforms)
+        except (MmretError, OSError) as error:
+            if len(waveforms) == 1:
+                log.warning("%s: %s", self._encoder.name, error)
+                return np.full((1, self._encoder.dim), np.nan, np.float32)
+        # one of them is at fault: its neighbours must not take the blame
+        return np.concatenate([self._vectors([waveform]) for waveform in waveforms])
 
     def _reject(self, job: _Job) -> None:
         """Give up a recording whose vectors are no unit vectors."""

@@ -218,22 +218,26 @@ class Index:
         self._store.close()
 
     def __enter__(self) -> Self:
+        """Give the index itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Close the index."""
         self.close()
 
     def __len__(self) -> int:
+        """Count its windows."""
         with self._store.rows() as snapshot:
             return snapshot.window_count()
 
     def __bool__(self) -> bool:
-        # an empty index is still an index
+        """Be true, empty or not, as an opened thing is."""
         return True
 
     def __repr__(self) -> str:
+        """Folder, model and dim on one line."""
         return f"Index({str(self.folder)!r}, model={self.model!r}, dim={self._store.dim})"
 
     def _identity(self) -> dict[str, str | float]:
@@ -303,6 +307,7 @@ class _Request:
     without: _Region | None = None
 
     def __post_init__(self) -> None:
+        """Refuse a search for nothing."""
         if self.k < 1:
             raise ValueError(f"k is {self.k}, it must be at least 1")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -57,18 +58,20 @@ def test_search_equals_brute_force(
     owner = np.repeat(np.arange(len(files)), sizes)
     live = [row for row in range(len(vectors)) if owner[row] not in removed]
     exact = vectors.astype(np.float64) @ query.astype(np.float64)
-    with tempfile.TemporaryDirectory() as folder:
-        with closing(IndexStore.create(Path(folder) / "index", dim=DIM, meta={})) as store:
-            store.segment_bytes = rows_per_segment * DIM * 4
-            fill(store, files, removed)
-            with store.snapshot() as snapshot:
-                matches = nearest(snapshot, query, count)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(IndexStore.create(Path(folder) / "index", dim=DIM, meta={})) as store,
+    ):
+        store.segment_bytes = rows_per_segment * DIM * 4
+        fill(store, files, removed)
+        with store.snapshot() as snapshot:
+            matches = nearest(snapshot, query, count)
     found = [match.window.id - 1 for match in matches]
     # equal vectors have equal scores to the bit, so brute force in double precision orders them the same way
     assert found == sorted(live, key=lambda row: (-round(exact[row], 5), row))[:count] or np.allclose(
         [exact[row] for row in found], sorted((exact[row] for row in live), reverse=True)[:count], atol=1e-6
     )
-    for one, next_one in zip(matches, matches[1:], strict=False):
+    for one, next_one in pairwise(matches):
         assert (-one.score, one.window.id) < (-next_one.score, next_one.window.id)
     for match in matches:
         twins = [row for row in live if np.array_equal(vectors[row], vectors[match.window.id - 1])]

@@ -168,9 +168,14 @@ def test_a_reader_keeps_its_state_while_a_writer_commits(tmp_path: Path) -> None
 
 
 def test_a_second_writer_is_told_who_writes(tmp_path: Path) -> None:
-    with closing(new_store(tmp_path)) as store, closing(IndexStore.open(tmp_path)) as other, store.writer():
-        with pytest.raises(IndexLocked, match=f"process {os.getpid()} on "), other.writer():
-            pass
+    with (
+        closing(new_store(tmp_path)) as store,
+        closing(IndexStore.open(tmp_path)) as other,
+        store.writer(),
+        pytest.raises(IndexLocked, match=f"process {os.getpid()} on "),
+        other.writer(),
+    ):
+        pass
     with closing(IndexStore.open(tmp_path)) as store, store.writer():
         pass
 

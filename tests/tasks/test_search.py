@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from mmret.audio.decode import decode_blocks
-from mmret.errors import AudioError, EncoderMismatch, IndexFormatError, IndexLocked, MmretError
+from mmret.errors import AudioError, EncoderMismatch, IndexFormatError, IndexLocked, MmretError, ModelFormatError
 from mmret.tasks.search import AddProgress, Index, MergeOptions
 from tests.tasks.fake_encoder import SAMPLE_RATE, FakeEncoder, tone, write_tone
 
@@ -185,6 +185,22 @@ def test_vectors_that_are_not_finite_fail_their_file_only(
     assert report.added == 2
     assert [failed.path.name for failed in report.failed] == ["3000.wav"]
     assert "no finite vector" in report.failed[0].reason
+
+
+def test_a_sound_that_the_encoder_refuses_costs_its_own_file_only(
+    index: Index, sounds: Path, encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = encoder.encode_waveforms
+    refused = tone(3000, 2.3, seed=2)[:100]
+
+    def picky(waveforms: list[np.ndarray]) -> np.ndarray:
+        if any(np.allclose(waveform[:100], refused, atol=1e-3) for waveform in waveforms):
+            raise ModelFormatError("no vector for it")
+        return encode(waveforms)
+
+    monkeypatch.setattr(encoder, "encode_waveforms", picky)
+    report = index.add(sounds)
+    assert (report.added, [failed.path.name for failed in report.failed]) == (2, ["3000.wav"])
 
 
 def test_a_long_recording_is_written_in_parts_and_seen_whole_or_not_at_all(

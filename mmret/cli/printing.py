@@ -1,0 +1,25 @@
+"""What the commands write: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+
+def shown(text: object) -> str:
+    """Text for a terminal: what a file name or an error could smuggle in, such as colour codes, is spelt out."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(text))
+
+
+def print_json(row: Mapping[str, Any]) -> None:
+    """Print one object on one line of stdout; paths become strings."""
+    sys.stdout.write(json.dumps(row, default=os.fspath, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """Print a line on stderr."""
+    sys.stderr.write(text + "\n")

@@ -1,0 +1,77 @@
+"""Verbs that ask an index: search, similar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmret.cli.index import IndexFolder, Json, Model, open_index
+from mmret.cli.printing import print_json, shown
+
+if TYPE_CHECKING:
+    from mmret.tasks.search import Hit
+
+Count = Annotated[int, typer.Option("-k", min=1, help="How many hits.")]
+MinScore = Annotated[float | None, typer.Option("--min-score", help="Leave out hits below this cosine.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command."""
+    app.command("search")(search)
+    app.command("similar")(similar)
+
+
+def search(  # noqa: PLR0913 - the options of a command are its parameters
+    folder: IndexFolder,
+    text: Annotated[str | None, typer.Argument(help="What to look for; - reads one query a line from stdin.")] = None,
+    k: Count = 10,
+    min_score: MinScore = None,
+    audio: Annotated[Path | None, typer.Option("--audio", help="Look for what sounds like this recording.")] = None,
+    model: Model = None,
+    json: Json = False,
+) -> None:
+    """Find what matches words, or a recording."""
+    if (text is None) == (audio is None):
+        raise typer.BadParameter('give either words ("a dog barking") or --audio FILE')
+    with open_index(folder, model=model, runtime="auto") as index:
+        if audio is not None:
+            _print_hits(index.search_audio(audio, k=k, min_score=min_score), {}, json)
+        elif text == "-":
+            for query in map(str.strip, sys.stdin):
+                if query:
+                    _print_hits(index.search(query, k=k, min_score=min_score), {"query": query}, json)
+        elif text is not None:
+            _print_hits(index.search(text, k=k, min_score=min_score), {}, json)
+
+
+def similar(  # noqa: PLR0913 - the options of a command are its parameters
+    folder: IndexFolder,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Recording to compare with.", show_default=False)],
+    start: Annotated[float | None, typer.Option("--start", min=0, help="Start of the part, in seconds.")] = None,
+    stop: Annotated[float | None, typer.Option("--stop", min=0, help="End of the part, in seconds.")] = None,
+    k: Count = 10,
+    model: Model = None,
+    json: Json = False,
+) -> None:
+    """Find what sounds like a recording or a part of it, other than itself."""
+    if stop is not None and stop <= (start or 0.0):
+        raise typer.BadParameter("--stop must lie behind --start")
+    with open_index(folder, model=model, runtime="auto") as index:
+        _print_hits(index.similar(file, start_s=start, stop_s=stop, k=k), {}, json)
+
+
+def _print_hits(hits: Iterable[Hit], about: dict[str, str], json: bool) -> None:
+    """Best first: score, place and path; with JSON one object a line."""
+    if json:
+        for hit in hits:
+            print_json({**about, **asdict(hit)})
+        return
+    for query in about.values():
+        typer.echo(f"{shown(query)}:")
+    for hit in hits:
+        typer.echo(f"{hit.score:6.3f}  {hit.start_s:8.2f} - {hit.stop_s:8.2f} s  {shown(hit.path)}")

@@ -1,0 +1,42 @@
+"""A command with the verbs of an index, and the fake encoder in place of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from click.testing import Result
+from typer.testing import CliRunner
+
+from tests.tasks.fake_encoder import FakeEncoder, write_tone
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run one command line; errors of mmret stay exceptions, in `result.exception`."""
+    import mmret.encoder
+    from mmret.cli import index, search
+
+    def from_pretrained(name_or_path: str, *, runtime: str = "auto") -> FakeEncoder:
+        assert runtime in {"auto", "onnx", "torch"}
+        return FakeEncoder(fingerprint="e" * 64 if name_or_path == "other" else "f" * 64)
+
+    monkeypatch.setattr(mmret.encoder.Encoder, "from_pretrained", from_pretrained)
+    app = typer.Typer()
+    index.register(app)
+    search.register(app)
+
+    def command(*words: str | Path, stdin: str | None = None) -> Result:
+        return CliRunner().invoke(app, [str(word) for word in words], input=stdin)
+
+    return command
+
+
+@pytest.fixture
+def sounds(tmp_path: Path) -> Path:
+    """Three tones in a folder."""
+    for number, frequency_hz in enumerate((200, 800, 3000)):
+        write_tone(tmp_path / "sounds" / f"{frequency_hz}.wav", frequency_hz, seed=number)
+    return tmp_path / "sounds"

@@ -1,0 +1,75 @@
+"""index, info, remove and check as a person or a script calls them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from click.testing import Result
+
+from mmret.cli.printing import shown
+from mmret.errors import EncoderMismatch, IndexFormatError, MmretError
+
+Run = Callable[..., Result]
+
+
+def test_index_says_what_it_did_and_is_quiet_on_stderr(run: Run, sounds: Path, tmp_path: Path) -> None:
+    result = run("index", sounds, "--to", tmp_path / "index")
+    assert result.exit_code == 0
+    assert result.stdout == f"{tmp_path / 'index'}: 3 added (0:00:06), 0 known\n"
+    assert result.stderr == ""
+    assert "0 added" in run("index", sounds, "--to", tmp_path / "index").stdout
+
+
+def test_files_that_fail_are_listed_on_stderr_with_exit_code_1(run: Run, sounds: Path, tmp_path: Path) -> None:
+    (sounds / "text.wav").write_text("no sound")
+    result = run("index", sounds, sounds / "200.wav", "--to", tmp_path / "index", "--json")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"{sounds / 'text.wav'}: ")
+    row = json.loads(result.stdout)
+    assert (row["added"], row["skipped"]) == (3, 0)
+    assert [failed["path"] for failed in row["failed"]] == [str(sounds / "text.wav")]
+    assert "text.wav" in run("info", tmp_path / "index").stdout
+
+
+def test_a_folder_without_audio_makes_no_index(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    for path in (tmp_path / "none", tmp_path / "missing"):
+        result = run("index", path, "--to", tmp_path / "index")
+        assert isinstance(result.exception, MmretError)
+        assert str(path) in str(result.exception)
+    assert not (tmp_path / "index").exists()
+
+
+def test_another_model_on_an_index_is_refused(run: Run, sounds: Path, tmp_path: Path) -> None:
+    run("index", sounds, "--to", tmp_path / "index")
+    result = run("index", sounds, "--to", tmp_path / "index", "--model", "other")
+    assert isinstance(result.exception, EncoderMismatch)
+    assert isinstance(run("search", sounds, "800").exception, IndexFormatError)
+
+
+def test_info_remove_and_check_need_no_model(run: Run, sounds: Path, tmp_path: Path) -> None:
+    run("index", sounds, "--to", tmp_path / "index", "--model", "mmret-mini")
+    facts = json.loads(run("info", tmp_path / "index", "--json").stdout)
+    assert (facts["files"], facts["windows"], facts["model"], facts["failures"]) == (3, 9, "mmret-mini", [])
+    assert "mmret-mini" in run("info", tmp_path / "index").stdout
+    assert run("remove", tmp_path / "index", sounds / "200.wav").stdout == "removed 1 recording\n"
+    again = run("remove", tmp_path / "index", sounds / "200.wav", "--json")
+    assert (again.exit_code, json.loads(again.stdout)["removed"]) == (1, 0)
+    assert "not in this index" in again.stderr
+    assert "nothing is damaged" in run("check", tmp_path / "index").stdout
+
+
+def test_check_lists_damage_with_exit_code_1(run: Run, sounds: Path, tmp_path: Path) -> None:
+    run("index", sounds, "--to", tmp_path / "index")
+    vectors = tmp_path / "index" / "vectors" / "000001.f32"
+    vectors.write_bytes(b"\x7f" + vectors.read_bytes()[1:])
+    result = run("check", tmp_path / "index", "--json")
+    assert result.exit_code == 1
+    assert "000001.f32" in json.loads(result.stdout)["problems"][0]
+
+
+def test_what_a_file_name_smuggles_in_is_spelt_out() -> None:
+    assert shown("a\x1b[31mb\n\u202e") == r"a\x1b[31mb\n\u202e"
+    assert shown("caf\u00e9 \udcff") == "caf\u00e9 \\udcff"

@@ -1,0 +1,59 @@
+"""search and similar: best first, as a table or one object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def index(run: Run, sounds: Path, tmp_path: Path) -> Path:
+    """An index of the three tones."""
+    run("index", sounds, "--to", tmp_path / "index")
+    return tmp_path / "index"
+
+
+def rows(result: Result) -> list[dict[str, object]]:
+    """Objects of the lines of stdout."""
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_words_find_a_recording_as_json_lines_best_first(run: Run, index: Path, sounds: Path) -> None:
+    found = rows(run("search", index, "800 Hz", "-k", "2", "--json"))
+    assert len(found) == 2
+    assert found[0]["path"] == str(sounds / "800.wav")
+    assert set(found[0]) == {"path", "start_s", "stop_s", "score", "peak_start_s", "peak_stop_s", "windows"}
+    assert float(str(found[0]["score"])) > float(str(found[1]["score"]))
+    assert len(rows(run("search", index, "800 Hz", "--min-score", "0.5", "--json"))) == 1
+
+
+def test_a_table_shows_score_place_and_path(run: Run, index: Path, sounds: Path) -> None:
+    line = run("search", index, "800 Hz").stdout.splitlines()[0]
+    assert line.split()[1:] == ["0.00", "-", "2.00", "s", str(sounds / "800.wav")]
+
+
+def test_a_recording_finds_itself_and_similar_finds_the_others(run: Run, index: Path, sounds: Path) -> None:
+    assert rows(run("search", index, "--audio", sounds / "200.wav", "--json"))[0]["path"] == str(sounds / "200.wav")
+    others = rows(run("similar", index, sounds / "200.wav", "--start", "0", "--stop", "2", "--json"))
+    assert {row["path"] for row in others} == {str(sounds / "800.wav"), str(sounds / "3000.wav")}
+
+
+def test_queries_from_stdin_are_answered_one_by_one(run: Run, index: Path) -> None:
+    found = rows(run("search", index, "-", "-k", "1", "--json", stdin="200 Hz\n\n3000 Hz\n"))
+    assert [(row["query"], Path(str(row["path"])).name) for row in found] == [
+        ("200 Hz", "200.wav"),
+        ("3000 Hz", "3000.wav"),
+    ]
+
+
+@pytest.mark.parametrize("words", [[], ["800", "--audio", "x.wav"], ["800", "-k", "0"]])
+def test_wrong_usage_is_exit_code_2(run: Run, index: Path, words: list[str]) -> None:
+    assert run("search", index, *words).exit_code == 2
+    assert run("similar", index, "x.wav", "--start", "2", "--stop", "1").exit_code == 2
