@@ -1,0 +1,106 @@
+"""Pre-train M2D on stored log-mels: predict what a slowly moving target network says of hidden patches.
+
+    python train/prepare_log_mels.py AUDIO_DIR LOG_MEL_DIR
+    accelerate launch train/m2d.py train/configs/m2d_mini.yaml --data-dir LOG_MEL_DIR --output-dir RUN
+
+Any setting of the configuration can be given after it: --steps 2000 --model.mask_ratio 0.6. Run the same command again
+to resume. The trained network is in RUN/model, which AutoModel opens as an encoder.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from mmret.data.log_mel_crops import LogMelCrops, measure_statistics
+from mmret.data.log_mel_folder import open_log_mels, read_statistics
+from mmret.models.m2d import M2DConfig
+from mmret.models.m2d_objectives import ema_decay_at
+from mmret.models.m2d_pretraining import M2DForPreTraining
+from mmret.training import TrainingConfig, fit, sample_generator
+from mmret.training.config import build, read_settings
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a configuration file says: of the model, of the target network and of the run."""
+
+    model: Mapping[str, Any]
+    target_decay: tuple[float, float]
+    training: TrainingConfig
+
+    @classmethod
+    def read(cls, args: argparse.Namespace, overrides: list[str]) -> Recipe:
+        """Settings of args.config under those of the command line."""
+        settings = read_settings(args.config, overrides)
+        model, (first, last) = settings.pop("model"), settings.pop("target_decay")
+        output_dir = str(args.output_dir or Path("runs") / args.config.stem)
+        return cls(model, (first, last), build(TrainingConfig, {**settings, "output_dir": output_dir}))
+
+    def decay_after(self, step: int, total_steps: int) -> float:
+        """Decay of the target network after a step; the published schedule counts accumulated passes."""
+        passes = self.training.accumulation
+        first, last = self.target_decay
+        return ema_decay_at((step + 1) * passes - 1, total_steps * passes, first=first, last=last)
+
+
+class M2DObjective(nn.Module):
+    """Masked prediction, with the target network moved after every step."""
+
+    def __init__(self, model: M2DForPreTraining, recipe: Recipe) -> None:
+        super().__init__()
+        self.model, self._recipe = model, recipe
+
+    def forward(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """Loss of normalised log-mels (batch, 1, mels, frames) under a new mask."""
+        return {"loss": self.model(batch["log_mel"], generator=generator).loss}
+
+    def after_step(self, step: int, total_steps: int) -> None:
+        """Move the target."""
+        self.model.update_target(self._recipe.decay_after(step, total_steps))
+
+
+def open_crops(folder: Path, frames: int, seed: int) -> LogMelCrops:
+    """Random crops of a folder of log-mels, by its stored statistics or measured ones."""
+    log_mels = open_log_mels(folder)
+    statistics = read_statistics(folder) or measure_statistics(log_mels, frames, np.random.default_rng(seed))
+    return LogMelCrops(log_mels, frames, statistics, sample_generator)
+
+
+def recipe_parser(description: str | None) -> argparse.ArgumentParser:
+    """Command line that the pre-training recipes share."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path, help="a file of train/configs")
+    parser.add_argument("--data-dir", type=Path, required=True, help="what train/prepare_log_mels.py wrote")
+    parser.add_argument("--output-dir", type=Path, help="folder of the run; runs/CONFIG if not given")
+    return parser
+
+
+def save(model: PreTrainedModel, recipe: Recipe) -> None:
+    """Write RUN/model once, whatever the number of processes."""
+    if PartialState().is_main_process:
+        model.save_pretrained(Path(recipe.training.output_dir) / "model")
+
+
+def main() -> None:
+    """Train from the command line."""
+    args, overrides = recipe_parser(__doc__).parse_known_args()
+    recipe = Recipe.read(args, overrides)
+    data = open_crops(args.data_dir, recipe.model["input_size"][1], recipe.training.seed)
+    torch.manual_seed(recipe.training.seed)
+    model = M2DForPreTraining(M2DConfig(norm_mean=data.mean, norm_std=data.std, **recipe.model))
+    fit(M2DObjective(model, recipe), data, recipe.training)
+    save(model, recipe)
+
+
+if __name__ == "__main__":
+    main()
