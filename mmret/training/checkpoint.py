@@ -53,6 +53,7 @@ class Checkpoints:
     """The step-XXXXXXXX folders of a run; the newest `keep_last` are kept."""
 
     def __init__(self, folder: str | os.PathLike[str], keep_last: int = 2) -> None:
+        """Name the run's folder; it is made by the first save."""
         self.folder = Path(folder)
         self.keep_last = keep_last
 

@@ -100,18 +100,31 @@ def read_settings(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -
         base = _read_yaml(path.parent / str(values.pop("_base")))
         if "_base" in base:
             raise TrainingError(f"{path}: its _base has a _base of its own; one level is allowed")
-        values = {**base, **values}
-    return {**values, **parse_overrides(overrides)}
+        values = merged(base, values)
+    return merged(values, parse_overrides(overrides))
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of `above` over those of `below`; groups of settings are merged, not replaced."""
+    groups = {name for name in below.keys() & above.keys() if isinstance(below[name], dict)}
+    inner = {name: merged(below[name], above[name]) for name in groups if isinstance(above[name], dict)}
+    return {**below, **above, **inner}
 
 
 def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
-    """['--name', 'value', '--other=value'] as settings; values are read as YAML."""
+    """['--name', 'value', '--group.name=value'] as settings; values are read as YAML."""
     words = [word for argument in arguments for word in (argument.split("=", 1) if "=" in argument else [argument])]
     names, values = words[::2], words[1::2]
     wrong = [name for name in names if not name.startswith("--")]
     if wrong or len(names) != len(values):
         raise TrainingError(f"settings are given as --name value; cannot read {' '.join(arguments)!r}")
-    return {name[2:].replace("-", "_"): yaml.safe_load(value) for name, value in zip(names, values, strict=True)}
+    settings: dict[str, Any] = {}
+    for name, value in zip(names, values, strict=True):
+        setting: Any = yaml.safe_load(value)
+        for part in reversed(name[2:].replace("-", "_").split(".")):
+            setting = {part: setting}
+        settings = merged(settings, setting)
+    return settings
 
 
 def build(cls: type[Config], values: Mapping[str, Any]) -> Config:
@@ -126,13 +139,6 @@ def build(cls: type[Config], values: Mapping[str, Any]) -> Config:
         raise TrainingError(f"setting {missing[0]!r} is missing")
     hints = get_type_hints(cls)
     return cls(**{name: _as_declared(name, value, hints[name]) for name, value in values.items()})
-
-
-def split_settings(values: Mapping[str, Any], cls: type[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings that `cls` declares, and the others."""
-    names = {field.name for field in fields(cls)}
-    own = {name: value for name, value in values.items() if name in names}
-    return own, {name: value for name, value in values.items() if name not in names}
 
 
 def _as_declared(name: str, value: Any, hint: Any) -> Any:

@@ -163,6 +163,8 @@ class _Run:
                 self.seconds = time.perf_counter() - began
                 meter.add(values)
                 advance(self.done, f"loss {float(values.get('loss', math.nan)):.4f}")
+                if training_log is not None and not values:
+                    training_log.write(self.done, {"skipped_samples": batches.indices})
                 if self.done % self.config.log_every == 0 or self.done == total:
                     self._log(training_log, meter.take())
                 stopping = self._any_process(stop.signal_number != 0)

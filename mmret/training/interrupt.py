@@ -20,6 +20,7 @@ class StopRequest:
     """Set by the first SIGTERM or SIGINT while active; a second one ends the process at once."""
 
     def __init__(self) -> None:
+        """Start without a request."""
         self.signal_number = 0
         self._before: dict[signal.Signals, Any] = {}
 

@@ -42,6 +42,7 @@ class TrainingLog:
     """log.jsonl of a run, continued after `resumed_step`: what was logged beyond it will be logged again."""
 
     def __init__(self, folder: Path, resumed_step: int = 0, *, tensorboard: bool = False) -> None:
+        """Open for appending."""
         self.path = folder / LOG_NAME
         kept = [entry for entry in read_log(self.path) if entry.get("step", 0) <= resumed_step]
         temporary = self.path.with_suffix(".tmp")

@@ -33,6 +33,7 @@ class Prefetch:
     """Iterate over the steps [first, last) with their batches; a fault in the data is raised where it is consumed."""
 
     def __init__(self, data: TrainingData, order: BatchOrder, first: int, last: int) -> None:
+        """Prepare; the thread starts with the `with` block."""
         self._data, self._order, self._steps = data, order, range(first, last)
         self._ready: queue.Queue[StepBatches | BaseException] = queue.Queue(maxsize=STEPS_AHEAD)
         self._closed = threading.Event()

@@ -6,6 +6,7 @@ No generator state is carried from step to step, so a run resumed at a step repe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -14,9 +15,12 @@ from numpy.typing import NDArray
 from mmret.errors import TrainingError
 
 
+@lru_cache(maxsize=2)
 def permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     """Order of `count` samples in an epoch."""
-    return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(count)
+    order = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(count)
+    order.setflags(write=False)  # shared by all who ask
+    return order
 
 
 def sample_generator(seed: int, epoch: int, index: int) -> np.random.Generator:

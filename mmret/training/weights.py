@@ -42,6 +42,7 @@ class WeightAverage:
     """Exponential moving average of the trained parameters; frozen ones and buffers are taken as they are."""
 
     def __init__(self, module: nn.Module, decay: float) -> None:
+        """Start from the module's present weights."""
         self._decay = decay
         self._trained = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
         self.tensors = {name: tensor.clone() for name, tensor in stored_tensors(module).items()}

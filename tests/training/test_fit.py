@@ -94,6 +94,8 @@ def test_spoilt_samples_cost_their_step_only(tmp_path: Path, caplog: pytest.LogC
     skipped = read_log(result.log_path)[-1]["skipped"]
     assert 1 <= skipped <= 4  # one step of each epoch, unless the sample fell into the rest
     assert "41" in caplog.text
+    spoilt = [entry["skipped_samples"] for entry in read_log(result.log_path) if "skipped_samples" in entry]
+    assert len(spoilt) == skipped and all(any(41 in part for part in passes) for passes in spoilt)
 
 
 def test_run_stops_when_nothing_is_finite(tmp_path: Path) -> None:

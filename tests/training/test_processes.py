@@ -38,6 +38,7 @@ def test_losses_and_gradient_norms_equal_those_of_one_process(two_processes: Pat
         assert [entry[name] for entry in two] == pytest.approx([entry[name] for entry in one], rel=1e-6)
 
 
+@pytest.mark.slow  # two launches
 def test_two_processes_resume_bit_for_bit(two_processes: Path, tmp_path: Path) -> None:
     assert launch(2, tmp_path, 4, steps=4) != 0
     stopped = Checkpoints(tmp_path).latest()
