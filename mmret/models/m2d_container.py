@@ -6,7 +6,7 @@ import argparse
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,12 @@ _READING_ERRORS = (
 )
 _INPUT = re.compile(r"^(?P<mels>\d{1,4})x(?P<frames>\d{1,6})p(?P<patch>\d{1,4}x\d{1,4})(?P<extras>(p[A-Za-z0-9]+)*)$")
 _RATES = {"16k": 16_000, "32k": 32_000}
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, Tensor)
 
 
 @dataclass(frozen=True)
 class Container:
-    """Tensors of a checkpoint under their published names, and the command line it was trained with, if it holds one."""
+    """Tensors of a checkpoint under their published names, and the training command line if it holds one."""
 
     path: Path
     tensors: dict[str, Tensor]
@@ -67,7 +68,9 @@ def read_container(path: Path) -> Container:
     if not tensors:
         raise ModelFormatError(f"{path}: holds no tensors; is it the model file of a checkpoint folder?")
     _check_storage(path, tensors)
-    return Container(path, tensors, vars(arguments) if isinstance(arguments, argparse.Namespace) else {})
+    settings = vars(arguments) if isinstance(arguments, argparse.Namespace) else {}
+    _check_plain(path, settings)
+    return Container(path, tensors, settings)
 
 
 def _load(path: Path) -> object:
@@ -108,6 +111,33 @@ def _check_storage(path: Path, tensors: Mapping[str, Tensor]) -> None:
         budget -= claimed
         if tensor.layout != torch.strided or claimed > tensor.untyped_storage().nbytes() or budget < 0:
             raise ModelFormatError(f"{path}: {key} claims {tuple(tensor.shape)} values, more than the file holds")
+
+
+def _check_plain(path: Path, arguments: Mapping[str, object]) -> None:
+    """Refuse arguments that are not plain at every depth, although torch could build them safely."""
+    seen: set[int] = set()
+    waiting = list(arguments.items())
+    while waiting:
+        name, value = waiting.pop()
+        if type(value) in _PLAIN or id(value) in seen:
+            continue
+        seen.add(id(value))
+        parts = _parts(value)
+        if parts is None:
+            raise ModelFormatError(
+                f"{path}: its argument {name!r} holds a {type(value).__name__}; only plain values are read. Ask its "
+                "author for a plain state dict"
+            )
+        waiting += [(name, part) for part in parts]
+
+
+def _parts(value: object) -> Iterable[object] | None:
+    """What a plain container holds; None for all that is none, subclasses of the plain ones too."""
+    if isinstance(value, dict) and type(value) is dict:
+        return [*value, *value.values()]
+    if isinstance(value, argparse.Namespace) and type(value) is argparse.Namespace:
+        return vars(value).values()
+    return value if isinstance(value, (list, tuple, set)) and type(value) in (list, tuple, set) else None
 
 
 def parse_name(path: Path) -> NameHints:
