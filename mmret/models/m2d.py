@@ -6,7 +6,8 @@ Everything here takes log-mels that are already normalised by `M2DModel.normalis
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,7 @@ _LARGEST = {
     "offline_dim": 1_000_000,
     "sample_rate": 768_000,
 }
+_KEYS_BESIDE_ENCODER = [r"^(decoder_|target_|offline_predictor\.)", r"^mask_token$", r"^head\."]
 _LARGEST_TOKENS = 65_536
 _LARGEST_MLP_RATIO = 64
 
@@ -64,8 +66,8 @@ class M2DConfig(PreTrainedConfig):
 
     model_type = "m2d"
 
-    input_size: tuple[int, int] | list[int] = (80, 608)
-    patch_size: tuple[int, int] | list[int] = (16, 16)
+    input_size: tuple[int, int] = (80, 608)
+    patch_size: tuple[int, int] = (16, 16)
     embed_dim: int = 768
     depth: int = 12
     num_heads: int = 12
@@ -92,8 +94,8 @@ class M2DConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         """Check every size before anything is built from it."""
         super().__post_init__(**kwargs)
-        self.input_size = tuple(self.input_size)
-        self.patch_size = tuple(self.patch_size)
+        self.input_size = _pair("input_size", self.input_size)
+        self.patch_size = _pair("patch_size", self.patch_size)
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ModelFormatError(f"M2DConfig: {name} is {getattr(self, name)!r}; use one of {', '.join(allowed)}")
@@ -122,23 +124,26 @@ class M2DConfig(PreTrainedConfig):
         return BlockSize(self.decoder_embed_dim, self.decoder_num_heads, self.mlp_ratio, self.layer_norm_eps)
 
 
+def _pair(name: str, size: Sequence[int]) -> tuple[int, int]:
+    """A (mels, frames) pair; JSON gives it as a list."""
+    if len(size) != 2 or not all(isinstance(n, int) and n >= 1 for n in size):
+        raise ModelFormatError(f"M2DConfig: {name} is {size!r}; it must be (mels, frames), both at least 1")
+    return size[0], size[1]
+
+
 def _check_sizes(config: M2DConfig) -> None:
     for name, largest in _LARGEST.items():
         value = getattr(config, name)
         smallest = 0 if name in ("decoder_depth", "offline_dim") else 1
         if not isinstance(value, int) or not smallest <= value <= largest:
             raise ModelFormatError(f"M2DConfig: {name} is {value!r}; it must be a whole number {smallest} to {largest}")
-    for name in ("input_size", "patch_size"):
-        size = getattr(config, name)
-        if len(size) != 2 or not all(isinstance(n, int) and n >= 1 for n in size):
-            raise ModelFormatError(f"M2DConfig: {name} is {size!r}; it must be (mels, frames), both at least 1")
     if not 0 < config.mlp_ratio <= _LARGEST_MLP_RATIO:
         raise ModelFormatError(f"M2DConfig: mlp_ratio is {config.mlp_ratio!r}; it must be in (0, {_LARGEST_MLP_RATIO}]")
     rows, columns = config.grid_size
     if not 1 <= rows * columns <= _LARGEST_TOKENS:
         raise ModelFormatError(
-            f"M2DConfig: input {config.input_size} in patches {config.patch_size} gives {rows * columns} tokens; "
-            f"1 to {_LARGEST_TOKENS} are possible"
+            f"M2DConfig: input_size {config.input_size} in patches of {config.patch_size} gives "
+            f"{rows * columns} tokens; 1 to {_LARGEST_TOKENS} are possible"
         )
     for width, heads in (("embed_dim", "num_heads"), ("decoder_embed_dim", "decoder_num_heads")):
         if getattr(config, width) % getattr(config, heads) or getattr(config, width) % 4:
@@ -148,14 +153,38 @@ def _check_sizes(config: M2DConfig) -> None:
             )
 
 
-class M2DPreTrainedModel(PreTrainedModel):
+class KeepsFixedParts(PreTrainedModel):
+    """A model whose fixed parts stay fixed: what transformers opens from a folder is trainable throughout."""
+
+    @classmethod
+    def from_pretrained(cls, *arguments: Any, **options: Any) -> Any:
+        """Open a folder as transformers does, then freeze what never trains."""
+        opened = super().from_pretrained(*arguments, **options)
+        _freeze_fixed_parts(opened[0] if isinstance(opened, tuple) else opened)
+        return opened
+
+    def post_init(self) -> None:
+        """Finish a newly built model."""
+        super().post_init()
+        _freeze_fixed_parts(self)
+
+
+def _freeze_fixed_parts(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, M2DEncoder):
+            for name in module.fixed_parts:
+                part = getattr(module, name, None)
+                if part is not None:
+                    part.requires_grad_(False)
+
+
+class M2DPreTrainedModel(KeepsFixedParts):
     """Base that ties M2D to transformers' loading and saving."""
 
     config_class = M2DConfig
     base_model_prefix = "m2d"
     main_input_name = "input_features"
     _supports_sdpa = True
-    _no_split_modules = ["Block"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -163,19 +192,21 @@ class M2DPreTrainedModel(PreTrainedModel):
         if isinstance(module, M2DEncoder):
             config = module.config
             init.normal_(module.cls_token, std=0.02)
-            init.copy_(module.pos_embed, sincos_positions(*config.grid_size, config.embed_dim))
+            init.copy_(module.pos_embed, sincos_positions(config.grid_size, config.embed_dim))
             init.copy_(module.norm_stats, torch.tensor([config.norm_mean, config.norm_std]))
 
 
 class M2DEncoder(M2DPreTrainedModel):
     """Patches, positions and blocks: what the plain model and the pre-training network share."""
 
+    fixed_parts: ClassVar[tuple[str, ...]] = ("pos_embed", "norm_stats")
+
     def __init__(self, config: M2DConfig) -> None:
         super().__init__(config)
         tokens = config.grid_size[0] * config.grid_size[1]
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.embed_dim))
-        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + tokens, config.embed_dim), requires_grad=False)
-        self.norm_stats = nn.Parameter(torch.tensor([config.norm_mean, config.norm_std]), requires_grad=False)
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + tokens, config.embed_dim))
+        self.norm_stats = nn.Parameter(torch.tensor([config.norm_mean, config.norm_std]))
         self.patch_embed = PatchEmbed(config.patch_size, config.embed_dim)
         self.blocks = block_stack(config.block_size, config.depth)
         self.norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
@@ -195,7 +226,8 @@ class M2DEncoder(M2DPreTrainedModel):
         if columns < 1:
             raise ValueError(f"{input_features.shape[-1]} frames fill no patch of {self.config.patch_size[1]} frames")
         positions = crop_positions(self.pos_embed, self.config.grid_size[0], columns)
-        return self.patch_embed(input_features) + positions[:, 1:]
+        tokens: Tensor = self.patch_embed(input_features) + positions[:, 1:]
+        return tokens
 
     def with_cls(self, tokens: Tensor) -> Tensor:
         """Prepend the CLS token: (batch, tokens, dim) -> (batch, 1 + tokens, dim)."""
@@ -234,8 +266,8 @@ class M2DModel(M2DEncoder):
     torch.Size([2, 16, 16])
     """
 
-    # Folders of the pre-training network open as an encoder: its other half is left unread.
-    _keys_to_ignore_on_load_unexpected = [r"^(decoder_|target_|offline_predictor\.)", r"^mask_token$"]
+    # Folders of the pre-training network or of a classifier open as an encoder: the rest of them is left unread.
+    _keys_to_ignore_on_load_unexpected = _KEYS_BESIDE_ENCODER
 
     def __init__(self, config: M2DConfig) -> None:
         super().__init__(config)

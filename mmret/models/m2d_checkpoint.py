@@ -64,7 +64,9 @@ def load_m2d_checkpoint(
         return _classifier(container.path, config, encoder, head)
     if any(key.startswith(("audio_proj.", "text_proj.")) for key in encoder):
         return _clap(container, config, encoder, text_num_heads)
-    return _filled(M2DModel(config), _encoder_part(encoder), container.path)
+    model = M2DModel(config)
+    _fill(model, _encoder_part(encoder), container.path)
+    return model
 
 
 def load_m2d_pretraining(
@@ -98,7 +100,7 @@ def load_m2d_pretraining(
         settings |= {"offline_task": "distil" if is_teacher else "tags", "offline_dim": offline_dim}
     kept = {key: value for key, value in weights.items() if not key.startswith(_CLAP_PARTS)}
     model = M2DForPreTraining(M2DConfig(**settings))
-    _filled(model, kept, container.path)
+    _fill(model, kept, container.path)
     return model
 
 
@@ -245,7 +247,7 @@ def _classifier(path: Path, config: M2DConfig, encoder: Weights, head: Weights) 
     weights = {f"m2d.{key}": value for key, value in _encoder_part(encoder).items()}
     weights |= {key: _plain(path, key, value) for key, value in head.items()}
     weights["head.norm.num_batches_tracked"] = torch.tensor(0)
-    _filled(model, weights, path)
+    _fill(model, weights, path)
     return model
 
 
@@ -260,7 +262,7 @@ def _clap(container: Container, audio: M2DConfig, encoder: Weights, text_num_hea
     projectors = {key: value for key, value in encoder.items() if key.startswith(_CLAP_PARTS)}
     weights = {"logit_scale": model.logit_scale.detach()} | clap_names(_encoder_part(encoder) | projectors)
     weights |= {f"text_model.{key}": value for key, value in text.items()}
-    _filled(model, weights, path)
+    _fill(model, weights, path)
     return model
 
 
@@ -309,11 +311,11 @@ def _text_config(path: Path, text: Weights, num_heads: int | None) -> BertConfig
         raise ModelFormatError(f"{path}: its text encoder is no BERT ({error} is missing or misshapen)") from error
 
 
-def _filled(model: PreTrainedModel, weights: Weights, path: Path) -> PreTrainedModel:
+def _fill(model: PreTrainedModel, weights: Weights, path: Path) -> None:
     """Load weights strictly and switch to eval mode."""
     try:
         model.load_state_dict(weights, strict=True)
     except RuntimeError as error:
         first = str(error).splitlines()[1:4]
         raise ModelFormatError(f"{path}: does not fit the architecture its shapes imply: {' '.join(first)}") from error
-    return model.eval()
+    model.eval()

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import BertConfig, BertModel, PreTrainedConfig, PreTrainedModel
+from transformers import BertConfig, BertModel, PreTrainedConfig
 from transformers import initialization as init
 from transformers.configuration_utils import SubConfigSpec
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -17,7 +17,7 @@ from transformers.utils.generic import ModelOutput
 
 from mmret.errors import ModelFormatError
 from mmret.losses.contrastive import infonce, infonce_across_processes
-from mmret.models.m2d import M2DConfig, M2DModel
+from mmret.models.m2d import KeepsFixedParts, M2DConfig, M2DModel
 from mmret.models.m2d_features import M2DFeatures
 from mmret.models.m2d_masking import TokenMask
 from mmret.models.m2d_pretraining import M2DForPreTraining
@@ -31,6 +31,7 @@ TextPooling = Literal["first", "mean"]
 MAX_LOGIT_SCALE = 4.6052
 _NORM_EPS = 1e-12
 _LARGEST_TEXT = {"hidden_size": 16_384, "num_hidden_layers": 256, "vocab_size": 4_000_000}
+_PRETRAINING_KEYS = [r"^audio_model\.(decoder_|target_|mask_token)"]
 _LARGEST_SEMANTIC_DEPTH = 64
 
 
@@ -47,8 +48,9 @@ class M2DClapConfig(PreTrainedConfig):
         "text_config": SubConfigSpec(config_class=BertConfig, optional=True),
     }
 
-    audio_config: dict[str, Any] | PreTrainedConfig | None = None
-    text_config: dict[str, Any] | PreTrainedConfig | None = None
+    # Given as dictionaries or configurations; always configurations once built, the text one possibly None.
+    audio_config: Any = None
+    text_config: Any = None
     audio_projector: str = "mlp"
     semantic_depth: int = 1
     semantic_mlp_ratio: float = 1.0
@@ -140,13 +142,12 @@ def _text_projector(config: M2DClapConfig) -> nn.Module:
     return text_mlp(config.text_dim, config.projection_dim) if config.text_projector == "mlp" else nn.Identity()
 
 
-class M2DClapPreTrainedModel(PreTrainedModel):
+class M2DClapPreTrainedModel(KeepsFixedParts):
     """Projectors and temperature, shared by the model for use and the one for training."""
 
     config_class = M2DClapConfig
     base_model_prefix = "m2d_clap"
     main_input_name = "input_features"
-    input_modalities = ("audio", "text")
     _supports_sdpa = True
 
     def __init__(self, config: M2DClapConfig) -> None:
@@ -179,7 +180,7 @@ class M2DClapModel(M2DClapPreTrainedModel):
     """
 
     # Folders of the pre-training network open here: its predictor and target are left unread.
-    _keys_to_ignore_on_load_unexpected = [r"^audio_model\.(decoder_|target_|mask_token)"]
+    _keys_to_ignore_on_load_unexpected = _PRETRAINING_KEYS
 
     def __init__(self, config: M2DClapConfig) -> None:
         super().__init__(config)
@@ -225,8 +226,8 @@ class M2DClapModel(M2DClapPreTrainedModel):
         **_: Any,
     ) -> M2DClapOutput:
         """Compare log-mels (batch, 1, mels, frames), not normalised, with token ids (captions, tokens)."""
-        audio = self.get_audio_features(input_features).pooler_output
-        text = self.get_text_features(input_ids, attention_mask).pooler_output
+        audio = unit(self.embed_audio(self.audio_model.normalise(input_features)))
+        text = unit(self.embed_text(input_ids, attention_mask))
         logits = self.logit_scale.exp() * audio @ text.T
         return M2DClapOutput(
             loss=infonce(audio, text, self.logit_scale) if return_loss else None,

@@ -25,7 +25,7 @@ class TimedEmbeddings:
 
 def frame_grid(tokens: Tensor, rows: int) -> Tensor:
     """Patch tokens (batch, rows * time, dim), frequency-major -> (batch, rows, time, dim)."""
-    return tokens.unflatten(1, (rows, -1))
+    return tokens.reshape(tokens.shape[0], rows, -1, tokens.shape[-1])
 
 
 def stack_rows(tokens: Tensor, rows: int) -> Tensor:

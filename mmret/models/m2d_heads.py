@@ -25,7 +25,8 @@ class NormLinear(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(batch, dim) -> (batch, classes), or with a time axis in the middle of both."""
         normed = self.norm(features.transpose(1, -1)).transpose(1, -1)
-        return self.linear(normed)
+        logits: Tensor = self.linear(normed)
+        return logits
 
 
 class M2DForAudioClassification(M2DPreTrainedModel):
@@ -39,19 +40,18 @@ class M2DForAudioClassification(M2DPreTrainedModel):
     def __init__(self, config: M2DConfig) -> None:
         super().__init__(config)
         self.m2d = M2DModel(config)
-        self.head = NormLinear(config.feature_dim, config.num_labels)
+        self.head = NormLinear(config.feature_dim, int(config.num_labels or 0))
         self.post_init()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, nn.BatchNorm1d):
-            init.zeros_(module.running_mean)
-            init.ones_(module.running_var)
-            init.zeros_(module.num_batches_tracked)
-        elif isinstance(module, NormLinear):
+            for buffer, value in zip(module.buffers(), (0.0, 1.0, 0), strict=True):
+                init.constant_(buffer, value)
+        elif module is self.head.linear:  # not the NormLinear: transformers passes over modules without own weights
             # Nearly zero, so that fine-tuning starts from equal scores and leaves the encoder alone at first.
-            init.trunc_normal_(module.linear.weight, std=2e-5)
+            init.trunc_normal_(self.head.linear.weight, std=2e-5)
 
     @property
     def features(self) -> M2DFeatures:
@@ -68,7 +68,8 @@ class M2DForAudioClassification(M2DPreTrainedModel):
 
     def frame_logits(self, input_features: Tensor) -> Tensor:
         """Normalised log-mel (batch, 1, mels, frames) -> logits of every time column (batch, time, classes)."""
-        return self.head(self.features.column_features(input_features))
+        logits: Tensor = self.head(self.features.column_features(input_features))
+        return logits
 
 
 def label_loss(logits: Tensor, labels: Tensor) -> Tensor:

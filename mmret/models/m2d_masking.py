@@ -11,7 +11,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class TokenMask:
-    """A mask as the reference holds it: `ids_restore` (batch, tokens) undoes a shuffle whose first `len_keep` stay visible.
+    """A mask as the reference holds it.
+
+    `ids_restore` (batch, tokens) undoes a shuffle whose first `len_keep` tokens stay visible.
 
     >>> TokenMask(torch.tensor([[2, 0, 1]]), len_keep=1).hidden
     tensor([[ True, False,  True]])

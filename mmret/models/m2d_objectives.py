@@ -49,7 +49,8 @@ def average_teacher_frames(features: Tensor, patch_frames: int, *, teacher_hop_f
     """
     steps = max(patch_frames // teacher_hop_frames, 1)
     patches = features.shape[-2] // steps
-    return features[..., : patches * steps, :].unflatten(-2, (patches, steps)).mean(dim=-2)
+    grid = features[..., : patches * steps, :]
+    return grid.reshape(*grid.shape[:-2], patches, steps, grid.shape[-1]).mean(dim=-2)
 
 
 def ema_decay_at(step: int, total_steps: int, *, first: float = 0.99995, last: float = 0.99999) -> float:

@@ -8,13 +8,13 @@ ablation whose target sees every patch, `offline_task` adds the second task of M
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from mmret.models.m2d import M2DConfig, M2DEncoder
 from mmret.models.m2d_features import stack_rows
@@ -52,20 +52,27 @@ class M2DForPreTraining(M2DEncoder):
     torch.Size([2, 14, 16])
     """
 
+    fixed_parts: ClassVar[tuple[str, ...]] = (
+        *M2DEncoder.fixed_parts,
+        "decoder_pos_embed",
+        "target_blocks",
+        "target_norm",
+    )
+
     def __init__(self, config: M2DConfig) -> None:
         super().__init__(config)
         width, pixels = config.decoder_embed_dim, config.patch_size[0] * config.patch_size[1]
         tokens = self.pos_embed.shape[1]
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.decoder_embed = nn.Linear(config.embed_dim, width)
-        self.decoder_pos_embed = nn.Parameter(torch.zeros(1, tokens, width), requires_grad=False)
+        self.decoder_pos_embed = nn.Parameter(torch.zeros(1, tokens, width))
         self.decoder_blocks = block_stack(config.decoder_block_size, config.decoder_depth)
         self.decoder_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         self.decoder_pred = nn.Linear(width, config.embed_dim if config.prediction_target == "features" else pixels)
         if config.prediction_target == "features":
             # As in the reference the target starts from its own random weights, not from a copy of the online side.
-            self.target_blocks = block_stack(config.block_size, config.depth).requires_grad_(False)
-            self.target_norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps).requires_grad_(False)
+            self.target_blocks = block_stack(config.block_size, config.depth)
+            self.target_norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
         if config.offline_task != "none":
             self.offline_predictor = nn.Linear(config.grid_size[0] * config.embed_dim, config.offline_dim)
         self.post_init()
@@ -75,7 +82,7 @@ class M2DForPreTraining(M2DEncoder):
         super()._init_weights(module)
         if isinstance(module, M2DForPreTraining):
             init.normal_(module.mask_token, std=0.02)
-            table = sincos_positions(*module.config.grid_size, module.config.decoder_embed_dim)
+            table = sincos_positions(module.config.grid_size, module.config.decoder_embed_dim)
             init.copy_(module.decoder_pos_embed, table)
 
     def forward(
@@ -109,7 +116,7 @@ class M2DForPreTraining(M2DEncoder):
             hidden=mask.hidden,
         )
         if self.config.offline_task != "none":
-            self._add_offline_task(output, mask, offline_target)
+            self._add_offline_task(output, self.offline_tokens(latent, prediction, mask), offline_target)
         return output
 
     def draw_mask(self, input_features: Tensor, generator: torch.Generator | None) -> TokenMask:
@@ -131,7 +138,8 @@ class M2DForPreTraining(M2DEncoder):
         x = x + crop_positions(self.decoder_pos_embed, rows, tokens // rows)
         for block in self.decoder_blocks:
             x = block(x)
-        return self.decoder_pred(self.decoder_norm(x))[:, 1:]
+        decoded: Tensor = self.decoder_pred(self.decoder_norm(x))[:, 1:]
+        return decoded
 
     @torch.no_grad()
     def target(self, input_features: Tensor, tokens: Tensor, mask: TokenMask) -> Tensor:
@@ -148,24 +156,24 @@ class M2DForPreTraining(M2DEncoder):
         x = self.with_cls(tokens)
         for block in self.target_blocks:
             x = block(x)
-        return self.target_norm(x)
+        target: Tensor = self.target_norm(x)
+        return target
 
     def loss_of(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Configured token loss of two (batch, tokens, dim)."""
         target = standardise(target.float()) if self.config.standardise_target else target
         return token_loss(prediction, target, self.config.token_loss)
 
-    def _add_offline_task(self, output: M2DPreTrainingOutput, mask: TokenMask, offline_target: Tensor | None) -> None:
+    def _add_offline_task(self, output: M2DPreTrainingOutput, tokens: Tensor, offline_target: Tensor | None) -> None:
         if offline_target is None:
             raise ValueError(f"the offline task {self.config.offline_task!r} needs offline_target")
-        tokens = self.offline_tokens(output, mask)
         output.offline_prediction = self.offline_predictor(tokens)
         output.offline_loss = self.offline_loss(output.offline_prediction, offline_target)
         output.loss = output.loss + self.config.offline_weight * output.offline_loss
 
-    def offline_tokens(self, output: M2DPreTrainingOutput, mask: TokenMask) -> Tensor:
+    def offline_tokens(self, latent: Tensor, prediction: Tensor, mask: TokenMask) -> Tensor:
         """Encoded visible and predicted hidden tokens, in place and stacked: (batch, time, rows * dim)."""
-        tokens = mask.unshuffle(torch.cat([output.latent[:, 1:], output.prediction], dim=1))
+        tokens = mask.unshuffle(torch.cat([latent[:, 1:], prediction], dim=1))
         return stack_rows(tokens, self.config.grid_size[0])
 
     def offline_loss(self, prediction: Tensor, target: Tensor) -> Tensor:

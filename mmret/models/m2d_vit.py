@@ -28,7 +28,8 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """
     if query.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         weights = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
-        return weights.softmax(dim=-1) @ value
+        mixed: Tensor = weights.softmax(dim=-1) @ value
+        return mixed
     return functional.scaled_dot_product_attention(query, key, value)
 
 
@@ -46,7 +47,8 @@ class Attention(nn.Module):
         batch, tokens, dim = x.shape
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, dim // self.num_heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        return self.proj(attention(query, key, value).transpose(1, 2).reshape(batch, tokens, dim))
+        mixed: Tensor = self.proj(attention(query, key, value).transpose(1, 2).reshape(batch, tokens, dim))
+        return mixed
 
 
 class FeedForward(nn.Module):
@@ -60,7 +62,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, tokens, dim), same shape out."""
-        return self.fc2(functional.gelu(self.fc1(x)))
+        projected: Tensor = self.fc2(functional.gelu(self.fc1(x)))
+        return projected
 
 
 class Block(nn.Module):
@@ -76,7 +79,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, tokens, dim), same shape out."""
         x = x + self.attn(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
+        x = x + self.mlp(self.norm2(x))
+        return x
 
 
 def block_stack(size: BlockSize, depth: int) -> nn.ModuleList:
@@ -93,17 +97,19 @@ class PatchEmbed(nn.Module):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """(batch, 1, mels, frames) -> (batch, tokens, dim), frequency-major; frames that fill no patch are dropped."""
-        return self.proj(log_mel).flatten(2).transpose(1, 2)
+        tokens: Tensor = self.proj(log_mel).flatten(2).transpose(1, 2)
+        return tokens
 
 
-def sincos_positions(rows: int, columns: int, dim: int) -> Tensor:
-    """Fixed table (1, 1 + rows * columns, dim): a zero row for CLS, then frequency-major patches.
+def sincos_positions(grid_size: tuple[int, int], dim: int) -> Tensor:
+    """Fixed table (1, 1 + rows * columns, dim): a zero row for CLS, then the grid's patches, frequency-major.
 
-    >>> sincos_positions(2, 3, 8).shape
+    >>> sincos_positions((2, 3), 8).shape
     torch.Size([1, 7, 8])
     """
     if dim % 4:
         raise ValueError(f"the width of a sin-cos table must be divisible by 4, got {dim}")
+    rows, columns = grid_size
     omega = 10000.0 ** (-np.arange(dim // 4) / (dim // 4))
     row, column = np.divmod(np.arange(rows * columns), columns)
     # The first half of the width is the time column, the second the frequency row: the order in which the
@@ -141,7 +147,8 @@ def initialise(module: nn.Module) -> None:
         init.zeros_(module.bias)
     elif isinstance(module, nn.Conv2d):
         _xavier_uniform_of_patches(module.weight)
-        init.zeros_(module.bias)
+        if module.bias is not None:
+            init.zeros_(module.bias)
 
 
 def _xavier_uniform_of_patches(weight: Tensor) -> None:

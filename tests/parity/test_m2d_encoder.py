@@ -44,7 +44,7 @@ def test_every_block_equals_the_reference_at_every_length(path: Path):
 def test_sincos_tables_equal_the_reference(path: Path):
     fixture = Fixture(path)
     for index, case in enumerate(fixture.options["sincos"]):
-        table = sincos_positions(*case["grid"], case["dim"])[0].numpy()
+        table = sincos_positions(tuple(case["grid"]), case["dim"])[0].numpy()
         np.testing.assert_allclose(table, fixture.arrays[f"sincos_{index}"], rtol=1e-5, atol=1e-6)
 
 
