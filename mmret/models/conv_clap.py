@@ -105,14 +105,16 @@ class ConvTower(nn.Module):
         for inputs, outputs in zip([stem, *middle[:-1]], middle, strict=True):
             layers += [_conv(inputs, outputs, stride=2), _Residual(outputs)]
         self.layers = nn.Sequential(*layers, _conv(middle[-1], last))
-        self.to_frames = nn.Linear(last, config.frame_dim)
+        rows = -(-config.num_mel_bins // 2 ** (len(config.channels) - 1))
+        self.to_frames = nn.Linear(last * rows, config.frame_dim)
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Log-mel (batch, 1, mels, frames), not normalised -> (batch, steps, frame_dim), one step for 16 frames."""
         x = (log_mel - self.norm_stats[0]) / self.norm_stats[1]
         # Channels last is the layout in which oneDNN's dense convolutions need no reordering.
         x = self.layers(x.contiguous(memory_format=torch.channels_last))
-        return functional.gelu(self.to_frames(x.mean(dim=2).transpose(1, 2)))
+        # As M2D's features: the frequency rows of a step stand side by side, so that pitch is not averaged away.
+        return functional.gelu(self.to_frames(x.flatten(1, 2).transpose(1, 2)))
 
 
 class TeacherHeads(nn.Module):
