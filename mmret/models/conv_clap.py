@@ -16,7 +16,12 @@ from torch.nn import functional
 from transformers import BertConfig, BertModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from mmret.errors import ModelFormatError
+
 _NORM_EPS = 1e-12
+_SIZES = ("num_mel_bins", "frame_dim", "teacher_dim", "num_tags", "tag_hidden_dim", "head_hidden_dim", "projection_dim")
+# Far above any use: a config.json beyond it is damaged or hostile, and building it would exhaust memory.
+_LARGEST = 8192
 
 
 class ConvClapConfig(PreTrainedConfig):
@@ -24,48 +29,36 @@ class ConvClapConfig(PreTrainedConfig):
 
     model_type = "conv_clap"
 
-    def __init__(
-        self,
-        *,
-        num_mel_bins: int = 80,
-        channels: tuple[int, ...] = (32, 64, 128, 256, 384),
-        frame_dim: int = 640,
-        teacher_dim: int = 384,
-        num_tags: int = 527,
-        tag_hidden_dim: int = 512,
-        head_hidden_dim: int = 512,
-        projection_dim: int = 384,
-        top_tags: int = 10,
-        tag_power: float = 0.7,
-        head_weight: float = 0.5,
-        norm_mean: float = -7.1,
-        norm_std: float = 4.2,
-        sample_rate: int = 16_000,
-        window_s: float = 2.56,
-        hop_s: float = 1.28,
-        min_samples: int = 40_960,
-        text_config: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.num_mel_bins = num_mel_bins
-        self.channels = list(channels)
-        self.frame_dim = frame_dim
-        self.teacher_dim = teacher_dim
-        self.num_tags = num_tags
-        self.tag_hidden_dim = tag_hidden_dim
-        self.head_hidden_dim = head_hidden_dim
-        self.projection_dim = projection_dim
-        self.top_tags = top_tags
-        self.tag_power = tag_power
-        self.head_weight = head_weight
-        self.norm_mean = norm_mean
-        self.norm_std = norm_std
-        self.sample_rate = sample_rate
-        self.window_s = window_s
-        self.hop_s = hop_s
-        self.min_samples = min_samples
-        self.text_config = text_config
-        super().__init__(**kwargs)
+    num_mel_bins: int = 80
+    channels: tuple[int, ...] = (32, 64, 128, 256, 384)
+    frame_dim: int = 640
+    teacher_dim: int = 384
+    num_tags: int = 527
+    tag_hidden_dim: int = 512
+    head_hidden_dim: int = 512
+    projection_dim: int = 384
+    top_tags: int = 10
+    tag_power: float = 0.7
+    head_weight: float = 0.5
+    norm_mean: float = -7.1
+    norm_std: float = 4.2
+    sample_rate: int = 16_000
+    window_s: float = 2.56
+    hop_s: float = 1.28
+    min_samples: int = 40_960
+    text_config: dict[str, Any] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """Check every size before anything is built from it."""
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
+        self.channels = tuple(self.channels)
+        sizes = {name: getattr(self, name) for name in _SIZES} | {"len(channels)": len(self.channels)}
+        sizes |= {f"channels[{layer}]": width for layer, width in enumerate(self.channels)}
+        for name, value in sizes.items():
+            if not isinstance(value, int) or not 1 <= value <= _LARGEST:
+                raise ModelFormatError(
+                    f"ConvClapConfig: {name} is {value!r}; it must be a whole number 1 to {_LARGEST}"
+                )
 
 
 def _conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -195,7 +188,7 @@ class ConvClapModel(ConvClapPreTrainedModel):
         self.post_init()
 
     def features(self, input_features: Tensor) -> Tensor:
-        """Log-mel (batch, 1, mels, frames) -> (batch, frame_dim + teacher_dim): pooled frames, then teacher embedding."""
+        """Log-mel (batch, 1, mels, frames) -> (batch, frame_dim + teacher_dim): pooled frames, teacher embedding."""
         frames = self.tower(input_features)
         return torch.cat([frames.mean(dim=1), self.teacher_heads.embedding_steps(frames).mean(dim=1)], dim=-1)
 

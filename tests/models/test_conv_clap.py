@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
+from mmret.errors import ModelFormatError
 from mmret.models.conv_clap import ConvClapConfig, ConvClapModel
 
 TEXT = {
@@ -72,3 +73,9 @@ def test_a_saved_model_opens_by_auto_model_with_the_same_vectors(model, tmp_path
     torch.testing.assert_close(
         again.get_audio_features(log_mel).pooler_output, model.get_audio_features(log_mel).pooler_output
     )
+
+
+@pytest.mark.parametrize("change", [{"num_tags": 10**9}, {"frame_dim": 0}, {"channels": ()}, {"channels": (4, "many")}])
+def test_a_configuration_of_absurd_sizes_is_refused_before_anything_is_built(change):
+    with pytest.raises(ModelFormatError, match=next(iter(change))):
+        ConvClapConfig(**TINY | change)
