@@ -62,7 +62,8 @@ class AudioSetTagger:
         frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT)[::_HOP]
         spectrum = np.fft.rfft(frames * self._window)
         power = spectrum.real**2 + spectrum.imag**2
-        return ((np.log(power.astype(np.float32) @ self._mel + np.float32(_LOG_EPS)) + 4.5) / 5).T.astype(np.float32)
+        log_mel: NDArray[np.float32] = (np.log(power.astype(np.float32) @ self._mel + np.float32(_LOG_EPS)) + 4.5) / 5
+        return log_mel.T
 
     def __call__(self, waveforms: Sequence[NDArray[np.float32]]) -> Tags:
         """Tag 32 kHz waveforms of one length, each (time,)."""

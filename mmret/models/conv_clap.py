@@ -50,7 +50,7 @@ class ConvClapConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Check every size before anything is built from it."""
-        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
+        super().__post_init__(**kwargs)
         self.channels = tuple(self.channels)
         sizes = {name: getattr(self, name) for name in _SIZES} | {"len(channels)": len(self.channels)}
         sizes |= {f"channels[{layer}]": width for layer, width in enumerate(self.channels)}
@@ -89,6 +89,8 @@ class ConvTower(nn.Module):
     Dense 3x3 kernels: on processors with bf16 they train twice as fast as depthwise ones, with fewer operations
     wasted on memory traffic.
     """
+
+    norm_stats: Tensor
 
     def __init__(self, config: ConvClapConfig) -> None:
         super().__init__()
@@ -213,6 +215,8 @@ class ConvClapModel(ConvClapPreTrainedModel):
 
     def get_text_features(self, input_ids: Tensor, attention_mask: Tensor) -> BaseModelOutputWithPooling:
         """Unit vectors (batch, projection_dim) in `pooler_output` for token ids (batch, tokens), mask 1 = real."""
+        if self.text_model is None:
+            raise ModelFormatError("this ConvClap model reads no text: its configuration has no text_config")
         tokens = self.text_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         mask = attention_mask[..., None].to(tokens.dtype)
         mean = (tokens * mask).sum(dim=1) / mask.sum(dim=1).clamp_min(1e-9)
