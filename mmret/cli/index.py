@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +24,17 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a lin
 Model = Annotated[
     str | None, typer.Option("--model", help="Name, folder or hub id of the model; the index knows its own.")
 ]
-Runtime = Annotated[str, typer.Option("--runtime", help="auto, onnx or torch.")]
+
+
+class RuntimeName(StrEnum):
+    """What runs a model."""
+
+    AUTO = "auto"
+    ONNX = "onnx"
+    TORCH = "torch"
+
+
+Runtime = Annotated[RuntimeName, typer.Option("--runtime", help="What runs the model.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +49,7 @@ def index(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Recordings, or folders of them.")],
     to: Annotated[Path, typer.Option("--to", metavar="INDEX", help="Folder of the index, made if it is new.")],
     model: Model = None,
-    runtime: Runtime = "auto",
+    runtime: Runtime = RuntimeName.AUTO,
     json: Json = False,
 ) -> None:
     """Make recordings searchable: add what is new or changed, skip what is known."""
@@ -120,7 +131,7 @@ def check(folder: IndexFolder, json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def open_index(folder: Path, *, model: str | None, runtime: str, create: bool = False) -> Index:
+def open_index(folder: Path, *, model: str | None, runtime: str = RuntimeName.AUTO, create: bool = False) -> Index:
     """Open an index with its own model, or the one that is asked for."""
     from mmret.encoder import Encoder
     from mmret.index.store import IndexStore

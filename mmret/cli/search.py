@@ -38,7 +38,9 @@ def search(  # noqa: PLR0913 - the options of a command are its parameters
     """Find what matches words, or a recording."""
     if (text is None) == (audio is None):
         raise typer.BadParameter('give either words ("a dog barking") or --audio FILE')
-    with open_index(folder, model=model, runtime="auto") as index:
+    if text is not None and not text.strip():
+        raise typer.BadParameter("the words to look for are empty")
+    with open_index(folder, model=model) as index:
         if audio is not None:
             _print_hits(index.search_audio(audio, k=k, min_score=min_score), {}, json)
         elif text == "-":
@@ -61,7 +63,7 @@ def similar(  # noqa: PLR0913 - the options of a command are its parameters
     """Find what sounds like a recording or a part of it, other than itself."""
     if stop is not None and stop <= (start or 0.0):
         raise typer.BadParameter("--stop must lie behind --start")
-    with open_index(folder, model=model, runtime="auto") as index:
+    with open_index(folder, model=model) as index:
         _print_hits(index.similar(file, start_s=start, stop_s=stop, k=k), {}, json)
 
 

@@ -1,0 +1,96 @@
+"""Zero-shot classification: which of some labels fits each recording, without training on them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from mmret.errors import AudioError
+from mmret.metrics.prompts import DEFAULT_TEMPLATE, caption
+from mmret.tasks.indexing import SearchEncoder, find_audio
+from mmret.tasks.recordings import FailedFile, absolute
+
+__all__ = ["Classification", "ClassifyReport", "FailedFile", "LabelScore", "classify", "classify_each", "find_files"]
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """A label and the cosine between its sentence and the sound, from -1 to 1; not a probability."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Classification:
+    """All labels of one recording, best first; equal scores stay in the order in which the labels were given."""
+
+    path: Path
+    labels: list[LabelScore]
+
+
+@dataclass
+class ClassifyReport:
+    """Recordings with their labels, and files that could not be used."""
+
+    results: list[Classification] = field(default_factory=list)
+    failed: list[FailedFile] = field(default_factory=list)
+
+
+def classify(
+    encoder: SearchEncoder, paths: Iterable[PathLike], labels: Sequence[str], *, prompt: str = DEFAULT_TEMPLATE
+) -> ClassifyReport:
+    """Rank `labels` for each file, or each recording below a folder; a file that fails stops nothing."""
+    report = ClassifyReport()
+    for outcome in classify_each(encoder, find_files(paths), labels, prompt=prompt):
+        if isinstance(outcome, FailedFile):
+            report.failed.append(outcome)
+        else:
+            report.results.append(outcome)
+    return report
+
+
+def classify_each(
+    encoder: SearchEncoder,
+    files: Iterable[Path | FailedFile],
+    labels: Sequence[str],
+    *,
+    prompt: str = DEFAULT_TEMPLATE,
+) -> Iterator[Classification | FailedFile]:
+    """Yield the outcome of each file as soon as it is known; what has failed already is passed on."""
+    if not labels:
+        raise ValueError("classification needs at least one label")
+    sentences = encoder.encode_text([caption(label, prompt) for label in labels])  # (labels, dim)
+    for file in files:
+        if isinstance(file, FailedFile):
+            yield file
+            continue
+        try:
+            scores = sentences @ encoder.encode_audio([file])[0]
+        except AudioError as error:
+            yield FailedFile(file, error.reason)
+            continue
+        except OSError as error:
+            yield FailedFile(file, error.strerror or str(error))
+            continue
+        order = np.argsort(-scores, kind="stable")
+        yield Classification(file, [LabelScore(labels[row], float(scores[row])) for row in order])
+
+
+def find_files(paths: Iterable[PathLike]) -> list[Path | FailedFile]:
+    """Files named by `paths` and recordings below folders, each once, their paths written as the user began them."""
+    found: dict[Path, Path | FailedFile] = {}
+    for path in paths:
+        listing = find_audio([path])
+        start = absolute(path)
+        for file in listing.files:
+            found.setdefault(file.path, Path(path).expanduser() / file.path.relative_to(start))
+        for failed in listing.unreadable:
+            found.setdefault(failed.path, failed)
+    return list(found.values())
