@@ -1,4 +1,4 @@
-"""A command with the verbs of an index, and the fake encoder in place of a model."""
+"""A command with all verbs, and the fake encoder in place of a model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.tasks.fake_encoder import FakeEncoder, write_tone
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Run one command line; errors of mmret stay exceptions, in `result.exception`."""
     import mmret.encoder
-    from mmret.cli import index, search
+    from mmret.cli import classify, convert, demo, export, index, search
 
     def from_pretrained(name_or_path: str, *, runtime: str = "auto") -> FakeEncoder:
         assert runtime in {"auto", "onnx", "torch"}
@@ -25,8 +25,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 
     monkeypatch.setattr(mmret.encoder.Encoder, "from_pretrained", from_pretrained)
     app = typer.Typer()
-    index.register(app)
-    search.register(app)
+    for verbs in (index, search, classify, convert, demo, export):
+        verbs.register(app)
 
     def command(*words: str | Path, stdin: str | None = None) -> Result:
         return CliRunner().invoke(app, [str(word) for word in words], input=stdin)

@@ -1,0 +1,42 @@
+"""The verb export: a model folder for onnxruntime, without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmret.cli.index import Json
+from mmret.cli.printing import print_json, shown
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command."""
+    app.command("export")(export)
+
+
+def export(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder that torch can load.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; it must not exist.")],
+    name: Annotated[str | None, typer.Option("--name", help="Name of the model; the folder's own by default.")] = None,
+    json: Json = False,
+) -> None:
+    """Write a model folder that runs on onnxruntime and on torch with the same vectors."""
+    from mmret._optional import require
+
+    for package in ("torch", "transformers", "onnx"):
+        require(package, extra="models")
+    from mmret.encoder.export import export_folder
+    from mmret.errors import ModelFormatError
+
+    if not (model / "config.json").is_file():  # transformers would take it for a hub id and go to the network
+        raise ModelFormatError(f"{model} is no model folder: it has no config.json")
+    try:
+        folder = export_folder(model, out, name=name)
+    except ValueError as error:  # what transformers says of a folder that it cannot make sense of
+        raise ModelFormatError(f"{model} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+    if json:
+        print_json({"model": folder})
+    else:
+        typer.echo(f"{shown(folder)} is ready: mmret index PATH --to INDEX --model {shown(folder)}")

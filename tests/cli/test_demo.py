@@ -1,0 +1,96 @@
+"""demo: the sample recordings are indexed and searched; every one of them may be shipped and is named."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from mmret.audio.decode import decode
+from mmret.cli import demo
+from tests.conftest import ROOT
+from tests.tasks.fake_encoder import write_tone
+
+Run = Callable[..., Result]
+
+FREE_LICENCES = {"CC0-1.0", "CC-BY-3.0", "CC-BY-SA-3.0"}
+
+
+def table() -> list[dict[str, str]]:
+    """Rows of samples.csv."""
+    with (demo.SAMPLES / "samples.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def samples(sounds: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three tones in place of the shipped recordings."""
+    monkeypatch.setattr(demo, "SAMPLES", sounds)
+    monkeypatch.setattr(demo, "QUERIES", ("200 Hz", "3000 Hz"))
+    return sounds
+
+
+def test_queries_and_their_hits_are_shown(run: Run, samples: Path) -> None:
+    result = run("demo")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("3 recordings (0:00:06) indexed with ")
+    hit = lines[lines.index('"3000 Hz"') + 1].split()
+    assert hit[1:] == ["0.0", "-", "2.0", "s", "3000.wav"]
+    assert any(line.startswith("  mmret search indexes/sounds ") for line in lines)
+
+
+def test_json_is_one_hit_a_line_with_its_query(run: Run, samples: Path) -> None:
+    rows = [json.loads(line) for line in run("demo", "--json").stdout.splitlines()]
+    assert len(rows) == 2 * demo.HITS
+    assert rows[0]["query"] == "200 Hz"
+    assert rows[0]["path"] == str(samples / "200.wav")
+    assert {"start_s", "stop_s", "score"} <= set(rows[0])
+
+
+def test_an_index_that_is_kept_is_used_again_beside_other_recordings(run: Run, samples: Path, tmp_path: Path) -> None:
+    other = write_tone(tmp_path / "other" / "201.wav", 201, seed=9)
+    assert run("index", other, "--to", tmp_path / "index").exit_code == 0
+    assert run("demo", "--to", tmp_path / "index").exit_code == 0
+    again = run("demo", "--to", tmp_path / "index")
+    assert again.exit_code == 0
+    assert again.stdout.startswith("0 recordings (0:00:00) indexed with ")
+    assert ", 3 known" in again.stdout
+    assert str(other) in again.stdout
+    assert f"mmret search {tmp_path / 'index'}" in again.stdout
+
+
+def test_a_sample_that_cannot_be_read_is_told(run: Run, samples: Path) -> None:
+    (samples / "text.ogg").write_text("no sound")
+    result = run("demo")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"{samples / 'text.ogg'}: ")
+
+
+def test_an_installation_without_samples_says_so(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "SAMPLES", tmp_path / "missing")
+    assert "install mmret again" in str(run("demo").exception)
+
+
+def test_every_sample_is_in_the_table_and_in_notice_with_a_free_licence() -> None:
+    rows = table()
+    assert [row["file"] for row in rows] == sorted(path.name for path in demo.SAMPLES.glob("*.ogg"))
+    assert 24 <= len(rows) <= 40
+    notice = " ".join((ROOT / "NOTICE").read_text(encoding="utf-8").split())
+    for row in rows:
+        assert row["licence"] in FREE_LICENCES
+        assert all(row.values()), row
+        assert f"{row['file']}: {row['title']}; by {row['author']}; {row['source']}" in notice
+    for licence in FREE_LICENCES:
+        assert f"{licence}: " in notice
+
+
+def test_samples_are_short_small_and_can_be_decoded() -> None:
+    paths = sorted(demo.SAMPLES.glob("*.ogg"))
+    assert sum(path.stat().st_size for path in paths) <= 3_000_000
+    for path in paths:
+        assert 0.2 < len(decode(path, 16_000)) / 16_000 <= 6, path

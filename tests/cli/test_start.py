@@ -1,0 +1,112 @@
+"""The command as a process: what it loads, how it ends, and what it says to mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmret import __version__
+from mmret.cli import INDEX_FORMAT, main
+from mmret.cli.index import DEFAULT_MODEL
+from mmret.index.schema import FORMAT
+from tests.tasks.fake_encoder import write_tone
+
+HEAVY = {"numpy", "torch", "faiss", "onnxruntime", "transformers", "tokenizers", "soundfile", "soxr", "sqlite3"}
+
+
+def mmret(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "mmret.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["search", "--help"], []])
+def test_help_and_version_load_nothing_heavy(words: list[str]) -> None:
+    code = (
+        "import atexit, json, sys\n"
+        "atexit.register(lambda: sys.stderr.write(json.dumps(sorted(sys.modules))))\n"
+        f"sys.argv = ['mmret', *{words!r}]\n"
+        "from mmret.cli import main\n"
+        "main()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0
+    assert not HEAVY & set(json.loads(ended.stderr))
+
+
+def test_version_names_the_model_and_the_index_format() -> None:
+    assert mmret("--version").stdout == f"mmret {__version__} (model {DEFAULT_MODEL}, index format {FORMAT})\n"
+    assert INDEX_FORMAT == FORMAT
+
+
+def test_mmret_alone_shows_three_examples() -> None:
+    ended = mmret()
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert [line.split()[1] for line in ended.stdout.splitlines() if line.startswith("  mmret ")] == [
+        "demo",
+        "index",
+        "search",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["nosuch"], 2, "nosuch"),
+        (["index", "x.wav"], 2, "--to"),
+        (["index", "missing", "--to", "index"], 3, "missing: no such file or folder"),
+        (["search", "nowhere", "rain"], 3, "no index"),
+        (["classify", ".", "--labels", "rain", "--model", "nosuch"], 3, "no model called nosuch"),
+        (["info", "nowhere"], 3, "no index"),
+        (["convert", "missing.pth", "out"], 3, "missing.pth"),
+        (["export", "missing", "out"], 3, "missing is no model folder"),
+    ],
+)
+def test_a_mistake_is_one_message_and_an_exit_code(words: list[str], code: int, told: str, tmp_path: Path) -> None:
+    write_tone(tmp_path / "800.wav", 800, seconds=0.1)
+    ended = mmret(*words, cwd=tmp_path)
+    assert ended.returncode == code, ended.stderr
+    assert told in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+    assert {path.name for path in tmp_path.iterdir()} == {"800.wav"}
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-m", "mmret.cli"], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+        )
+    finally:
+        os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+def test_an_error_for_the_user_becomes_one_printable_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mmret", "info", "no\x1b[31mwhere"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 3
+    message = capsys.readouterr().err
+    assert message.startswith("mmret: ") and message.count("\n") == 1
+    assert "\x1b" not in message
+
+
+def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mmret.tasks.search.Index.open", interrupted)
+    monkeypatch.setattr(sys, "argv", ["mmret", "info", "index"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
