@@ -73,6 +73,9 @@ def start(
 
 def main() -> None:
     """Run the command line; errors that a user can act on become one line and an exit code."""
+    if not sys.stderr.isatty():
+        # the bars of transformers and of its downloads; they ask when they are imported, which is later
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         try:
             app()
