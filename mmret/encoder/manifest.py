@@ -13,6 +13,10 @@ from mmret.audio.segments import WindowConfig
 from mmret.errors import ModelFormatError
 
 FILE_NAME = "mmret.json"
+WEIGHTS = "model.safetensors"
+AUDIO_GRAPH = "audio.onnx"  # beside the weights: ONNX Runtime refuses references that leave a graph's folder
+TEXT_GRAPH = "text.onnx"
+TOKENIZER = "tokenizer.json"
 FORMAT = 1
 MAX_BYTES = 1_000_000
 _BLOCK = 1 << 20
@@ -50,7 +54,7 @@ class Manifest:
         """SHA-256 (hex) over weights, front end and windows: equal fingerprints give equal vectors."""
         facts = {key: value for key, value in self.as_dict().items() if key not in ("name", "format")}
         # The graphs hold the numbers of the weight file, so that file alone stands for both runtimes.
-        weights = {name: digest for name, digest in facts["files"].items() if name == "model.safetensors"}
+        weights = {name: digest for name, digest in facts["files"].items() if name == WEIGHTS}
         facts["files"] = weights or facts["files"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -97,13 +101,18 @@ def read_manifest(folder: Path) -> Manifest:
         files = {name: FileDigest(**digest) for name, digest in facts.pop("files").items()}
         manifest = Manifest(**{**facts, "log_mel": LogMelConfig(**facts["log_mel"]), "files": files})
         _check(manifest)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelFormatError(f"{path} is not a description of a model ({error}); export the model again") from None
     return manifest
 
 
 def _check(manifest: Manifest) -> None:
-    """Numbers in ranges, files inside the folder."""
+    """Whole numbers where samples and bins are counted, all in ranges, files inside the folder."""
+    log_mel = manifest.log_mel
+    counts = [manifest.dim, manifest.sample_rate, manifest.min_samples, manifest.max_tokens]
+    counts += [log_mel.sample_rate, log_mel.n_mels, log_mel.n_fft, log_mel.win_length, log_mel.hop_length]
+    if not isinstance(manifest.name, str) or not all(type(count) is int for count in counts):
+        raise ValueError("a name or a whole number is of another kind")
     manifest.windows  # noqa: B018  # raises ValueError for windows that do not cover a recording
     in_range = (
         0 < manifest.dim <= 65_536
@@ -111,9 +120,13 @@ def _check(manifest: Manifest) -> None:
         and manifest.window_s <= 3_600
         and 0 <= manifest.min_samples <= 3_600 * manifest.sample_rate
         and 0 < manifest.max_tokens <= 65_536
-        and 0 < manifest.log_mel.n_mels <= 1_024
-        and 1 < manifest.log_mel.n_fft <= 65_536
-        and 0 < manifest.log_mel.hop_length <= manifest.log_mel.n_fft
+        and log_mel.sample_rate == manifest.sample_rate
+        and 0 < log_mel.n_mels <= 1_024
+        and 1 < log_mel.n_fft <= 65_536
+        and 0 < log_mel.win_length <= log_mel.n_fft
+        and 0 < log_mel.hop_length <= log_mel.n_fft
+        and 0 <= log_mel.f_min < log_mel.f_max <= log_mel.sample_rate / 2
+        and 0 < log_mel.log_eps < 1
     )
     if not in_range:
         raise ValueError("a number is out of range")

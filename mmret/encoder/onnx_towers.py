@@ -13,14 +13,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from mmret.audio.logmel import LogMel
-from mmret.encoder.manifest import Manifest, read_manifest
-from mmret.encoder.towers import Vectors, repeated
+from mmret.encoder.manifest import AUDIO_GRAPH, FILE_NAME, TEXT_GRAPH, TOKENIZER, WEIGHTS, Manifest, read_manifest
+from mmret.encoder.towers import NO_TEXT, Vectors, repeated
 from mmret.errors import ModelFormatError
 
-AUDIO_GRAPH = "audio.onnx"  # beside the weights: ONNX Runtime refuses references that leave a graph's folder
-TEXT_GRAPH = "text.onnx"
-TOKENIZER = "tokenizer.json"
-WEIGHTS = "model.safetensors"
 MAX_THREADS = 4
 
 
@@ -41,8 +37,7 @@ class OnnxTowers:
     def audio(self, waveforms: Sequence[NDArray[np.float32]]) -> Vectors:
         """Vectors (n, dim) of waveforms (time,) of one length."""
         log_mel = np.stack([self._front_end(repeated(wave, self.manifest.min_samples)) for wave in waveforms])
-        vectors: Vectors = self._audio_session.run(None, {"log_mel": log_mel[:, None]})[0]
-        return vectors
+        return self._run(self._audio_session, {"log_mel": log_mel[:, None]})
 
     def text(self, sentences: Sequence[str]) -> Vectors:
         """Vectors (n, dim) of sentences, padded to the longest of them."""
@@ -51,7 +46,13 @@ class OnnxTowers:
             "input_ids": np.array([sentence.ids for sentence in encoded], np.int64),
             "attention_mask": np.array([sentence.attention_mask for sentence in encoded], np.int64),
         }
-        vectors: Vectors = self._text_session.run(None, tokens)[0]
+        return self._run(self._text_session, tokens)
+
+    def _run(self, session: Any, inputs: dict[str, NDArray[Any]]) -> Vectors:
+        try:
+            vectors: Vectors = session.run(None, inputs)[0]
+        except Exception as error:  # onnxruntime raises its own untyped errors
+            raise ModelFormatError(f"the graphs of {self._folder} do not fit {FILE_NAME}: {error}") from None
         return vectors
 
     @cached_property
@@ -69,10 +70,14 @@ class OnnxTowers:
     @cached_property
     def _tokenizer(self) -> Any:
         if TOKENIZER not in self.manifest.files:
-            raise ModelFormatError(f"{self.name} reads no text: it has an audio tower only")
+            raise ModelFormatError(f"{self.name} {NO_TEXT}")
         from tokenizers import Tokenizer
 
-        tokenizer = Tokenizer.from_file(str(self.manifest.verified(self._folder, TOKENIZER)))
+        path = self.manifest.verified(self._folder, TOKENIZER)
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises bare Exceptions
+            raise ModelFormatError(f"{path} is no tokenizer: {error}") from None
         tokenizer.enable_truncation(self.manifest.max_tokens)
         tokenizer.enable_padding(pad_id=(tokenizer.padding or {}).get("pad_id", 0))
         return tokenizer

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mmret.audio.segments import WindowConfig
 
 Vectors = NDArray[np.float32]
+NO_TEXT = "reads no text: it has an audio tower only. Search with --audio FILE"
 
 
 class Towers(Protocol):
