@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,17 @@ from torch import Tensor
 import mmret.models  # noqa: F401  # registers our architectures with AutoModel
 from mmret.audio.logmel import LogMel, LogMelConfig
 from mmret.audio.segments import WindowConfig
-from mmret.encoder.manifest import FILE_NAME, read_manifest
-from mmret.encoder.towers import Towers, Vectors, repeated
-from mmret.errors import ModelFormatError
+from mmret.encoder.manifest import FILE_NAME, WEIGHTS, Manifest, read_manifest
+from mmret.encoder.towers import NO_TEXT, Vectors, repeated
+from mmret.errors import MmretError, ModelFormatError
+from mmret.models.m2d_features import M2DFeatures
 
 FRAMES_PER_SECOND = 100
 DEFAULT_MAX_TOKENS = 512
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
 
 
-def load_towers(name: str, folder: Path | None) -> Towers:
+def load_towers(name: str, folder: Path | None) -> TorchTowers:
     """Towers of a model folder, or of a hub id when folder is None."""
     from transformers import AutoConfig, AutoModel
 
@@ -34,15 +37,28 @@ def load_towers(name: str, folder: Path | None) -> Towers:
         if kind is None:
             known = ", ".join(sorted(_KINDS))
             raise ModelFormatError(f"{name} is a {config.model_type} model; mmret encodes with {known}")
-        model = AutoModel.from_pretrained(source, dtype=torch.float32)
-    except (OSError, ValueError, KeyError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise ModelFormatError(f"{name} cannot be loaded: {first_line}") from None
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return kind(name if folder is None else folder.name, source, model.eval().to(device))
+        model, report = AutoModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
+        _check_complete(name, model, report["missing_keys"])
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return kind(name if folder is None else folder.absolute().name, source, model.eval().to(device))
+    except MmretError:
+        raise
+    except Exception as error:  # transformers and the packages below it raise many kinds, some of their own
+        raise ModelFormatError(f"{name} cannot be loaded: {_first_line(error)}") from error
 
 
-class _TorchTowers:
+def _check_complete(name: str, model: Any, missing: Sequence[str]) -> None:
+    """Refuse a folder without some of its weights: transformers would go on with random ones."""
+    lost = sorted(key for key, _ in model.named_parameters() if key in set(missing))
+    if lost:
+        raise ModelFormatError(f"{name} lacks {len(lost)} of its weights, the first is {lost[0]}; fetch it again")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+class TorchTowers:
     """What all kinds share: a model, a tokenizer where there is one, and vectors out as numpy."""
 
     runtime = "torch"
@@ -50,13 +66,10 @@ class _TorchTowers:
     def __init__(self, name: str, source: str, model: Any) -> None:
         self.name = name
         self._source = source
-        self._model = model
-        self._tokenizer: Any = None
+        self.model = model
         self.sample_rate, self.dim, self.windows = self._describe()
-        manifest = Path(source) / FILE_NAME
-        self.fingerprint = (
-            read_manifest(manifest.parent).fingerprint if manifest.is_file() else self._fingerprint_of_weights()
-        )
+        self._manifest = _verified_manifest(Path(source))
+        self.fingerprint = self._manifest.fingerprint if self._manifest else self._fingerprint_of_weights()
 
     def _describe(self) -> tuple[int, int, WindowConfig]:
         """Sampling rate, dimension and windows of the model."""
@@ -74,60 +87,78 @@ class _TorchTowers:
     @torch.inference_mode()
     def text(self, sentences: Sequence[str]) -> Vectors:
         """Vectors (n, dim) of sentences."""
-        tokens = self._tokenise(list(sentences))
-        inputs = {name: tensor.to(self._model.device) for name, tensor in tokens.items()}
-        return _unit_rows(self._model.get_text_features(**inputs).pooler_output)
+        if getattr(self.model, "text_model", None) is None:
+            raise ModelFormatError(f"{self.name} {NO_TEXT}")
+        tokens = self.tokenizer(
+            list(sentences), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+        )
+        inputs = {name: tokens[name].to(self.model.device) for name in ("input_ids", "attention_mask")}
+        return _unit_rows(self.model.get_text_features(**inputs).pooler_output)
 
-    def _tokenise(self, sentences: list[str]) -> dict[str, Tensor]:
+    @cached_property
+    def tokenizer(self) -> Any:
+        """Tokenizer of the folder; where it has none, the one that the configuration names."""
         from transformers import AutoTokenizer
 
-        if self._tokenizer is None:
-            source = getattr(self._model.config, "text_tokenizer", None) or self._source
-            try:
-                self._tokenizer = AutoTokenizer.from_pretrained(source)
-            except (OSError, ValueError) as error:
-                first_line = str(error).strip().splitlines()[0]
-                raise ModelFormatError(f"{self.name} has no tokenizer for text: {first_line}") from None
-        longest = min(self._tokenizer.model_max_length, DEFAULT_MAX_TOKENS)
-        tokens = self._tokenizer(sentences, padding=True, truncation=True, max_length=longest, return_tensors="pt")
-        return {"input_ids": tokens["input_ids"], "attention_mask": tokens["attention_mask"]}
+        named = getattr(self.model.config, "text_tokenizer", None)
+        own = any((Path(self._source) / file).is_file() for file in _TOKENIZER_FILES)
+        try:
+            return AutoTokenizer.from_pretrained(named if named and not own else self._source)
+        except Exception as error:  # transformers and tokenizers raise many kinds, some of their own
+            raise ModelFormatError(
+                f"{self.name} has no tokenizer for text: {_first_line(error)}. Put its tokenizer.json into the folder"
+            ) from error
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens after which a text is cut."""
+        if self._manifest is not None:
+            return self._manifest.max_tokens
+        return min(self.tokenizer.model_max_length, self._positions(), DEFAULT_MAX_TOKENS)
+
+    def _positions(self) -> int:
+        """Longest text of the text tower, in tokens."""
+        return int(self.model.text_model.config.max_position_embeddings)
 
     def _fingerprint_of_weights(self) -> str:
         digest = hashlib.sha256(f"{self.sample_rate} {self.dim} {self.windows}".encode())
-        for name, tensor in sorted(self._model.state_dict().items()):
+        for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
 
-class _LogMelTowers(_TorchTowers):
+class _LogMelTowers(TorchTowers):
     """Models of ours that hear the log-mel of mmret.audio."""
 
+    def __init__(self, name: str, source: str, model: Any) -> None:
+        super().__init__(name, source, model)
+        self._front_end = LogMel(LogMelConfig.for_rate(self.sample_rate))
+
     def _log_mel(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
-        front_end = LogMel(LogMelConfig.for_rate(self.sample_rate))
-        log_mel = np.stack([front_end(waveform) for waveform in waveforms])
-        return torch.from_numpy(log_mel)[:, None].to(self._model.device)
+        """Log-mel (n, 1, mels, frames) of waveforms (time,) of one length."""
+        log_mel = np.stack([self._front_end(waveform) for waveform in waveforms])
+        return torch.from_numpy(log_mel)[:, None].to(self.model.device)
 
 
 class _ConvClapTowers(_LogMelTowers):
     def _describe(self) -> tuple[int, int, WindowConfig]:
-        config = self._model.config
+        config = self.model.config
         return config.sample_rate, config.projection_dim, WindowConfig(config.window_s, config.hop_s)
 
     def _embed(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
-        long_enough = [repeated(waveform, self._model.config.min_samples) for waveform in waveforms]
-        vectors: Tensor = self._model.get_audio_features(self._log_mel(long_enough)).pooler_output
+        long_enough = [repeated(waveform, self.model.config.min_samples) for waveform in waveforms]
+        vectors: Tensor = self.model.get_audio_features(self._log_mel(long_enough)).pooler_output
         return vectors
 
 
 class _M2DClapTowers(_LogMelTowers):
     def _describe(self) -> tuple[int, int, WindowConfig]:
-        config = self._model.config
-        window_s = config.audio_config.input_size[1] / FRAMES_PER_SECOND
-        return config.sample_rate, config.projection_dim, WindowConfig(window_s, window_s / 2)
+        config = self.model.config
+        return config.sample_rate, config.projection_dim, _m2d_windows(config.audio_config.input_size[1])
 
     def _embed(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
-        vectors: Tensor = self._model.get_audio_features(self._log_mel(waveforms)).pooler_output
+        vectors: Tensor = self.model.get_audio_features(self._log_mel(waveforms)).pooler_output
         return vectors
 
 
@@ -135,23 +166,21 @@ class _M2DTowers(_LogMelTowers):
     """An encoder without text: search by sound alone, with scene embeddings (mean over time)."""
 
     def _describe(self) -> tuple[int, int, WindowConfig]:
-        config = self._model.config
-        window_s = config.input_size[1] / FRAMES_PER_SECOND
-        rows = config.grid_size[0] if config.feature_layout == "stacked" else 1
-        return config.sample_rate, config.embed_dim * rows, WindowConfig(window_s, window_s / 2)
+        config = self.model.config
+        return config.sample_rate, config.feature_dim, _m2d_windows(config.input_size[1])
 
     def _embed(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
-        from mmret.models.m2d_features import M2DFeatures
-
-        normalised = self._model.normalise(self._log_mel(waveforms))
-        return M2DFeatures(self._model).features(normalised).mean(dim=1)
-
-    def text(self, sentences: Sequence[str]) -> Vectors:
-        """Refuse: there is no text tower."""
-        raise ModelFormatError(f"{self.name} reads no text: it has an audio tower only. Search with --audio FILE")
+        normalised = self.model.normalise(self._log_mel(waveforms))
+        return M2DFeatures(self.model).features(normalised).mean(dim=1)
 
 
-class _ClapTowers(_TorchTowers):
+def _m2d_windows(frames: int) -> WindowConfig:
+    """Half-overlapping windows that fill the model's input exactly: n samples give n / hop + 1 frames."""
+    window_s = (frames - 1) / FRAMES_PER_SECOND
+    return WindowConfig(window_s, window_s / 2)
+
+
+class _ClapTowers(TorchTowers):
     """transformers' ClapModel. Windows never exceed what it hears at once, so nothing is cut at random."""
 
     def _describe(self) -> tuple[int, int, WindowConfig]:
@@ -159,16 +188,30 @@ class _ClapTowers(_TorchTowers):
 
         self._extractor = AutoFeatureExtractor.from_pretrained(self._source)
         window_s = self._extractor.nb_max_samples / self._extractor.sampling_rate
-        dim = self._model.config.projection_dim
+        dim = self.model.config.projection_dim
         return self._extractor.sampling_rate, dim, WindowConfig(window_s, window_s / 2)
 
     def _embed(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
         inputs = self._extractor(list(waveforms), sampling_rate=self.sample_rate, return_tensors="pt")
-        features = inputs["input_features"].to(self._model.device)
+        features = inputs["input_features"].to(self.model.device)
         # The extractor of fused models marks a random clip of a batch as longer than ten seconds; none of ours is.
-        is_longer = torch.zeros_like(torch.as_tensor(inputs["is_longer"]), device=self._model.device)
-        vectors: Tensor = self._model.get_audio_features(features, is_longer=is_longer).pooler_output
+        is_longer = torch.zeros_like(torch.as_tensor(inputs["is_longer"]), device=self.model.device)
+        vectors: Tensor = self.model.get_audio_features(features, is_longer=is_longer).pooler_output
         return vectors
+
+    def _positions(self) -> int:
+        # RoBERTa counts positions from the one after its padding token's number.
+        config = self.model.text_model.config
+        return int(config.max_position_embeddings) - config.pad_token_id - 1
+
+
+def _verified_manifest(folder: Path) -> Manifest | None:
+    """Manifest of an exported folder, whose weights are the ones it lists; None for any other model."""
+    if not (folder / FILE_NAME).is_file():
+        return None
+    manifest = read_manifest(folder)
+    manifest.verified(folder, WEIGHTS)
+    return manifest
 
 
 def _unit_rows(vectors: Tensor) -> Vectors:
@@ -177,7 +220,7 @@ def _unit_rows(vectors: Tensor) -> Vectors:
     return unit
 
 
-_KINDS: dict[str, Callable[[str, str, Any], Towers]] = {
+_KINDS: dict[str, Callable[[str, str, Any], TorchTowers]] = {
     "conv_clap": _ConvClapTowers,
     "m2d_clap": _M2DClapTowers,
     "m2d": _M2DTowers,
