@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmret.audio.decode import decode
+from mmret.audio.decode import decode_blocks
 from mmret.audio.segments import iter_segments
 from mmret.encoder.manifest import FILE_NAME
 from mmret.encoder.towers import Towers, Vectors
-from mmret.errors import MissingExtra, ModelFormatError
+from mmret.errors import AudioError, MissingExtra, ModelFormatError
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
 RUNTIMES = ("auto", "onnx", "torch")
 # Small batches: the activations of a few windows stay in the processor's cache.
 BATCH = 8
+UNIT_TOLERANCE = 1e-3
+EMPTY = "empty: no samples"
+_SMALLEST_NORM = 1e-12
 
 Recording = str | os.PathLike[str] | NDArray[np.float32]
 
@@ -44,19 +49,21 @@ class Encoder:
         self.fingerprint = towers.fingerprint
 
     def __repr__(self) -> str:
+        """Name, runtime and numbers."""
         return f"Encoder({self.name!r}, runtime={self.runtime!r}, dim={self.dim}, sample_rate={self.sample_rate})"
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str] = "mmret-mini", *, runtime: str = "auto") -> Encoder:
         """Open a shipped model by name, a model folder, or a transformers CLAP by hub id.
 
-        runtime "auto" takes ONNX Runtime where the folder was exported for it and torch elsewhere.
+        runtime "auto" takes ONNX Runtime where the folder was exported for it and torch elsewhere; in a program that
+        uses torch on a GPU already it takes torch.
         """
         if runtime not in RUNTIMES:
             raise ModelFormatError(f"runtime {runtime!r} is not one of {', '.join(RUNTIMES)}")
         folder = _model_folder(name_or_path)
         exported = folder is not None and (folder / FILE_NAME).is_file()
-        if runtime == "onnx" or (runtime == "auto" and exported):
+        if runtime == "onnx" or (runtime == "auto" and exported and not _gpu_in_use()):
             if folder is None or not exported:
                 raise ModelFormatError(
                     f"{name_or_path} was not exported for onnx; run: mmret export {name_or_path} OUT"
@@ -70,37 +77,78 @@ class Encoder:
         """Sentences -> unit vectors (sentences, dim)."""
         if isinstance(sentences, str):
             raise TypeError("encode_text takes a list of sentences, not one string")
-        parts = [
-            _finite(self._towers.text([sentence]), [f"sentence {sentence!r}"]) for sentence in sentences
-        ]  # one by one: padding to a longer neighbour would move the last bits
-        return _joined(parts, self.dim)
+        # One by one: padding to a longer neighbour would move the last bits.
+        parts = [self._checked(self._towers.text([one]), [f"sentence {one!r}"]) for one in sentences]
+        return self._joined(parts)
 
     def encode_audio(self, recordings: Sequence[Recording]) -> Vectors:
         """Files, or waveforms (time,) at self.sample_rate -> one unit vector each, (recordings, dim).
 
-        A recording longer than a window is the mean of its windows' vectors. AudioError names a file that cannot
-        be read.
+        A recording longer than a window is the mean of its windows' vectors. It is read block by block, so its length
+        does not matter. AudioError names a file that cannot be read, ModelFormatError one that the model fails on.
         """
-        if isinstance(recordings, (str, os.PathLike)):
-            raise TypeError("encode_audio takes a list of recordings, not one path")
-        return _joined([self._one_vector(recording)[None] for recording in recordings], self.dim)
+        if isinstance(recordings, (str, os.PathLike)) or (isinstance(recordings, np.ndarray) and recordings.ndim < 2):
+            raise TypeError("encode_audio takes a list of recordings, not one of them")
+        names = [
+            _waveform(row) if isinstance(one, np.ndarray) else os.fspath(one) for row, one in enumerate(recordings)
+        ]
+        vectors = [self._mean_over_windows(one, name) for one, name in zip(recordings, names, strict=True)]
+        return self._joined(vectors)
 
     def encode_waveforms(self, waveforms: Sequence[NDArray[np.float32]]) -> Vectors:
         """Waveforms (time,) at self.sample_rate, each no longer than a window -> unit vectors (n, dim), in order."""
+        return self._encode(waveforms, [_waveform(row) for row in range(len(waveforms))])
+
+    def _encode(self, waveforms: Sequence[NDArray[np.float32]], names: Sequence[str]) -> Vectors:
+        longest = max(1, round(self.windows.window_s * self.sample_rate))
+        for waveform, name in zip(waveforms, names, strict=True):
+            _check_waveform(waveform, name)
+            if len(waveform) > longest:
+                raise ValueError(
+                    f"{name} has {len(waveform)} samples, a window {longest}; encode_audio takes any length"
+                )
         vectors = np.empty((len(waveforms), self.dim), np.float32)
         for rows in _batches_of_equal_length(waveforms):
             batch = [np.ascontiguousarray(waveforms[row], np.float32) for row in rows]
-            vectors[rows] = _finite(self._towers.audio(batch), [f"waveform {row}" for row in rows])
+            vectors[rows] = self._checked(self._towers.audio(batch), [names[row] for row in rows])
         return vectors
 
-    def _one_vector(self, recording: Recording) -> Vectors:
-        samples = recording if isinstance(recording, np.ndarray) else decode(recording, self.sample_rate)
-        if samples.ndim != 1 or not len(samples):
-            raise ValueError(f"a waveform must be (time,) with at least one sample, not {samples.shape}")
-        segments = iter_segments([samples.astype(np.float32, copy=False)], self.sample_rate, self.windows)
-        mean = self.encode_waveforms([segment.waveform for segment in segments]).mean(axis=0)
-        unit: Vectors = mean / max(float(np.linalg.norm(mean)), 1e-12)
-        return unit
+    def _mean_over_windows(self, recording: Recording, name: str) -> Vectors:
+        """Unit vector (1, dim) of a recording of any length."""
+        total, windows = np.zeros((1, self.dim)), 0
+        segments = iter_segments(self._blocks(recording, name), self.sample_rate, self.windows)
+        while batch := list(islice(segments, BATCH)):
+            names = [f"{name} at {segment.start_s:.2f}-{segment.stop_s:.2f} s" for segment in batch]
+            vectors = self._encode([segment.waveform for segment in batch], names)
+            total += vectors.sum(axis=0, dtype=np.float64)
+            windows += len(batch)
+        if not windows:
+            raise AudioError(name, EMPTY)
+        # Windows whose vectors cancel out leave nothing that points anywhere: the check refuses the zero vector.
+        mean: Vectors = (total / max(float(np.linalg.norm(total)), _SMALLEST_NORM)).astype(np.float32)
+        return self._checked(mean, [name])
+
+    def _blocks(self, recording: Recording, name: str) -> Iterable[NDArray[np.float32]]:
+        if not isinstance(recording, np.ndarray):
+            return decode_blocks(recording, self.sample_rate)
+        _check_waveform(recording, name)
+        return [recording.astype(np.float32, copy=False)]
+
+    def _checked(self, vectors: Vectors, items: Sequence[str]) -> Vectors:
+        """Pass on one unit vector an item; ModelFormatError names the first item whose vector is none."""
+        if vectors.shape != (len(items), self.dim):
+            raise ModelFormatError(
+                f"{self.name} gave vectors of shape {vectors.shape} for {items[0]}, not {(len(items), self.dim)}"
+            )
+        norms = np.linalg.norm(vectors, axis=1)
+        bad = np.flatnonzero(~(np.abs(norms - 1) <= UNIT_TOLERANCE))  # true for NaN, too
+        if len(bad):
+            fault = "of length " + format(norms[bad[0]], ".3g") if np.isfinite(norms[bad[0]]) else "that is not finite"
+            raise ModelFormatError(f"{self.name} gave a vector {fault} instead of a unit vector for {items[bad[0]]}")
+        return vectors
+
+    def _joined(self, parts: Sequence[Vectors]) -> Vectors:
+        return np.concatenate(parts) if parts else np.empty((0, self.dim), np.float32)
 
 
 def shipped_models() -> list[str]:
@@ -114,11 +162,12 @@ def _model_folder(name_or_path: str | os.PathLike[str]) -> Path | None:
     if (PRETRAINED / name / FILE_NAME).is_file() and "/" not in name:
         return PRETRAINED / name
     path = Path(name)
-    if path.is_dir():
+    if name and path.is_dir():
         return path
     if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
+        shipped = ", ".join(shipped_models()) or "none is installed"
         raise ModelFormatError(
-            f"no model called {name}: it is no folder and none of the shipped models ({', '.join(shipped_models())}). "
+            f"no model called {name!r}: it is no folder and none of the shipped models ({shipped}). "
             "Give a model folder or a hub id such as laion/clap-htsat-unfused"
         )
     return None
@@ -132,6 +181,23 @@ def _torch_towers(name_or_path: str | os.PathLike[str], folder: Path | None) -> 
     return load_towers(os.fspath(name_or_path), folder)
 
 
+def _gpu_in_use() -> bool:
+    """Whether this program has loaded torch, and a GPU with it. Never loads torch itself: that would take seconds."""
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    return cuda is not None and cuda.is_available() and find_spec("transformers") is not None
+
+
+def _waveform(row: int) -> str:
+    return f"waveform {row}"
+
+
+def _check_waveform(waveform: NDArray[np.float32], name: str) -> None:
+    if waveform.ndim != 1 or waveform.dtype.kind != "f":
+        raise ValueError(f"{name} must be floats (time,) within -1 to 1, not {waveform.dtype} {waveform.shape}")
+    if not len(waveform):
+        raise AudioError(name, EMPTY)
+
+
 def _batches_of_equal_length(waveforms: Sequence[NDArray[np.float32]]) -> Iterator[list[int]]:
     by_length: dict[int, list[int]] = {}
     for row, waveform in enumerate(waveforms):
@@ -139,14 +205,3 @@ def _batches_of_equal_length(waveforms: Sequence[NDArray[np.float32]]) -> Iterat
     for rows in by_length.values():
         for start in range(0, len(rows), BATCH):
             yield rows[start : start + BATCH]
-
-
-def _finite(vectors: Vectors, items: Sequence[str]) -> Vectors:
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if len(bad):
-        raise ModelFormatError(f"the model gave a vector that is not finite for {items[bad[0]]}")
-    return vectors
-
-
-def _joined(parts: Sequence[Vectors], dim: int) -> Vectors:
-    return np.concatenate(parts) if parts else np.empty((0, dim), np.float32)
