@@ -10,23 +10,28 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-import mmret.models  # noqa: F401  # registers our architectures with AutoModel
 from mmret._optional import require
 from mmret.audio.logmel import LogMelConfig
-from mmret.encoder.manifest import Manifest, file_digest
-from mmret.encoder.onnx_towers import AUDIO_GRAPH, TEXT_GRAPH, TOKENIZER, WEIGHTS
+from mmret.encoder.manifest import AUDIO_GRAPH, TEXT_GRAPH, TOKENIZER, WEIGHTS, Manifest, file_digest
+from mmret.encoder.onnx_towers import OnnxTowers
+from mmret.encoder.torch_towers import DEFAULT_MAX_TOKENS, TorchTowers, load_towers
 from mmret.errors import ModelFormatError
 
 OPSET = 17
+LARGEST_DIFFERENCE = 1e-3
+_SENTENCES = ("rain", "a dog barks in the distance while it rains on a tin roof")
+_EXPORTED = ("conv_clap", "m2d_clap")
 _EXAMPLE_FRAMES = 256
 _EXAMPLE_TOKENS = 8
 
@@ -61,30 +66,55 @@ class _Graph:
 
 
 def export_folder(model_folder: str | Path, out: str | Path, *, name: str | None = None) -> Path:
-    """Write OUT, a complete folder for both runtimes, from a folder of ConvClapModel; whole or not at all."""
-    from transformers import AutoModel
-
+    """Write OUT, a complete folder for both runtimes, from a ConvClap or M2D-CLAP folder; whole or not at all."""
     require("onnx", extra="models")
     model_folder, out = Path(model_folder), Path(out)
     if out.exists():
         raise ModelFormatError(f"{out} exists already; name a folder that does not")
-    model = AutoModel.from_pretrained(str(model_folder), dtype=torch.float32).eval()
-    if model.config.model_type != "conv_clap":
+    if not model_folder.is_dir():
+        raise ModelFormatError(f"{model_folder} is no model folder")
+    towers = load_towers(str(model_folder), model_folder)
+    if towers.model.config.model_type not in _EXPORTED:
         raise ModelFormatError(
-            f"{model_folder} is a {model.config.model_type} model, which runs on torch: give the folder itself to --model"
+            f"{model_folder} is a {towers.model.config.model_type} model, which runs on torch: "
+            "give the folder itself to --model"
         )
+    towers.model.cpu()
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         folder = Path(scratch) / "model"
         folder.mkdir()
-        _write_weights(model, folder)
-        _write_texts(model, model_folder, folder)
-        files = [WEIGHTS, AUDIO_GRAPH, *([TEXT_GRAPH, TOKENIZER] if model.text_model is not None else [])]
-        for graph_name, graph in _graphs(model).items():
-            _write_graph(graph, folder / graph_name, folder / WEIGHTS)
-        _manifest(model, name or out.name, {file: folder / file for file in files}).write(folder)
+        _write_folder(towers, model_folder, folder, name=name or out.name)
         folder.rename(out)
     return out
+
+
+def _write_folder(towers: TorchTowers, source: Path, folder: Path, *, name: str) -> None:
+    model = towers.model
+    _write_weights(model, folder)
+    config = model.config.to_dict() | {"dtype": "float16"}
+    (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    files = [WEIGHTS, AUDIO_GRAPH]
+    if model.text_model is not None:
+        _write_tokenizer(towers, source, folder)
+        files += [TEXT_GRAPH, TOKENIZER]
+    for graph_name, graph in _graphs(model).items():
+        _write_graph(graph, folder / graph_name, folder / WEIGHTS)
+    _manifest(towers, name, {file: folder / file for file in files}).write(folder)
+    _check_export(towers, OnnxTowers(folder))
+
+
+def _check_export(towers: TorchTowers, exported: OnnxTowers) -> None:
+    """Refuse graphs that do not give torch's vectors, for windows of three lengths and sentences of two."""
+    window = round(towers.windows.window_s * towers.sample_rate)
+    noise = np.random.Generator(np.random.PCG64(0)).normal(0, 0.1, window).astype(np.float32)
+    waves = noise, noise[window // 3 :], noise[: 1 + window // 20]
+    pairs = [(towers.audio([wave]), exported.audio([wave])) for wave in waves]
+    if towers.model.text_model is not None:
+        pairs += [(towers.text([words]), exported.text([words])) for words in _SENTENCES]
+    difference = max(float(np.abs(ours - theirs).max()) for ours, theirs in pairs)
+    if not difference <= LARGEST_DIFFERENCE:  # true for NaN, too
+        raise ModelFormatError(f"the exported graphs of {towers.name} differ from torch by {difference:.1g}")
 
 
 def _write_weights(model: Any, folder: Path) -> None:
@@ -98,16 +128,20 @@ def _write_weights(model: Any, folder: Path) -> None:
     model.load_state_dict({key: value.to(model.state_dict()[key].dtype) for key, value in stored.items()})
 
 
-def _write_texts(model: Any, source: Path, folder: Path) -> None:
-    config = model.config.to_dict() | {"dtype": "float16"}
-    (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    for text in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+def _write_tokenizer(towers: TorchTowers, source: Path, folder: Path) -> None:
+    """Copy the folder's tokenizer; save the one that the configuration names where the folder has none."""
+    if not (source / TOKENIZER).is_file():
+        towers.tokenizer.save_pretrained(folder)
+        return
+    for text in (TOKENIZER, "tokenizer_config.json", "special_tokens_map.json"):
         if (source / text).is_file():
             shutil.copyfile(source / text, folder / text)
 
 
 def _graphs(model: Any) -> dict[str, _Graph]:
-    log_mel = torch.zeros(2, 1, model.config.num_mel_bins, _EXAMPLE_FRAMES)
+    is_m2d = model.config.model_type == "m2d_clap"
+    mels, frames = model.config.audio_config.input_size if is_m2d else (model.config.num_mel_bins, _EXAMPLE_FRAMES)
+    log_mel = torch.zeros(2, 1, mels, frames)
     graphs = {AUDIO_GRAPH: _Graph(_AudioGraph(model), {"log_mel": log_mel}, {"log_mel": {0: "batch", 3: "frames"}})}
     if model.text_model is not None:
         tokens = torch.ones(2, _EXAMPLE_TOKENS, dtype=torch.int64)
@@ -123,19 +157,22 @@ def _graphs(model: Any) -> dict[str, _Graph]:
 def _write_graph(graph: _Graph, path: Path, weights: Path) -> None:
     import onnx
 
-    torch.onnx.export(
-        graph.module,
-        tuple(graph.inputs.values()),
-        str(path),
-        input_names=list(graph.inputs),
-        output_names=["embedding"],
-        dynamic_axes=graph.axes | {"embedding": {0: "batch"}},
-        opset_version=OPSET,
-        dynamo=False,
-        # Folding would copy transposed and fused weights into the graph; ONNX Runtime folds when it opens it.
-        do_constant_folding=False,
-        training=torch.onnx.TrainingMode.PRESERVE,
-    )
+    with warnings.catch_warnings():
+        # Of branches that tracing fixes: `_check_export` compares lengths that it was not traced with.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            graph.module,
+            tuple(graph.inputs.values()),
+            str(path),
+            input_names=list(graph.inputs),
+            output_names=["embedding"],
+            dynamic_axes=graph.axes | {"embedding": {0: "batch"}},
+            opset_version=OPSET,
+            dynamo=False,
+            # Folding would copy transposed and fused weights into the graph; ONNX Runtime folds when it opens it.
+            do_constant_folding=False,
+            training=torch.onnx.TrainingMode.PRESERVE,
+        )
     model = onnx.load(str(path))
     _refer_to_weights(model, weights)
     path.write_bytes(model.SerializeToString())
@@ -191,16 +228,15 @@ def _places(weights: Path) -> dict[str, _Place]:
     }
 
 
-def _manifest(model: Any, name: str, files: Mapping[str, Path]) -> Manifest:
-    config = model.config
+def _manifest(towers: TorchTowers, name: str, files: Mapping[str, Path]) -> Manifest:
     return Manifest(
         name=name,
-        dim=config.projection_dim,
-        sample_rate=config.sample_rate,
-        window_s=config.window_s,
-        hop_s=config.hop_s,
-        min_samples=config.min_samples,
-        log_mel=LogMelConfig.for_rate(config.sample_rate),
-        max_tokens=(config.text_config or {}).get("max_position_embeddings", 512),
+        dim=towers.dim,
+        sample_rate=towers.sample_rate,
+        window_s=towers.windows.window_s,
+        hop_s=towers.windows.hop_s,
+        min_samples=getattr(towers.model.config, "min_samples", 0),
+        log_mel=LogMelConfig.for_rate(towers.sample_rate),
+        max_tokens=towers.max_tokens if TEXT_GRAPH in files else DEFAULT_MAX_TOKENS,
         files={file: file_digest(path) for file, path in files.items()},
     )
