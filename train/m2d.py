@@ -69,10 +69,12 @@ class M2DObjective(nn.Module):
         self.model.update_target(self._recipe.decay_after(step, total_steps))
 
 
-def open_crops(folder: Path, frames: int, seed: int) -> LogMelCrops:
-    """Random crops of a folder of log-mels, by its stored statistics or measured ones."""
+def open_crops(folder: Path, frames: int, seed: int, statistics: tuple[float, float] | None = None) -> LogMelCrops:
+    """Random crops of a folder of log-mels, by given statistics (mean, std), its stored ones or measured ones."""
     log_mels = open_log_mels(folder)
-    statistics = read_statistics(folder) or measure_statistics(log_mels, frames, np.random.default_rng(seed))
+    statistics = (
+        statistics or read_statistics(folder) or measure_statistics(log_mels, frames, np.random.default_rng(seed))
+    )
     return LogMelCrops(log_mels, frames, statistics, sample_generator)
 
 

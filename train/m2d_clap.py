@@ -4,21 +4,41 @@
         --data-dir LOG_MEL_DIR --vectors captions.npz --output-dir RUN
 
 A vectors file holds, by file name, the vectors (captions, dim) of a recording's captions; one is drawn at each visit.
-Several files may be given. Settings and resumption as in train/m2d.py. M2DClapModel opens RUN/model.
+Several files may be given. --start-from M2D_RUN/model begins with a pre-trained M2D, its normalisation included.
+--text-encoder FOLDER puts the BERT that made the vectors, pooled as model.text_pooling says, into RUN/model, which then
+reads text as well. Settings and resumption as in train/m2d.py. M2DClapModel opens RUN/model.
 """
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from m2d import Recipe, open_crops, recipe_parser, save  # the neighbouring recipe
 from torch import Tensor, nn
+from transformers import AutoConfig, AutoTokenizer, BertModel
 
 from mmret.data.log_mel_crops import CaptionedCrops
-from mmret.models.m2d_clap import M2DClapConfig, M2DClapForPreTraining
+from mmret.errors import TrainingError
+from mmret.models.m2d import M2DConfig
+from mmret.models.m2d_clap import M2DClapConfig, M2DClapForPreTraining, M2DClapModel
+from mmret.models.m2d_pretraining import M2DForPreTraining
 from mmret.training import fit, sample_generator
+
+SIZES = (
+    "input_size",
+    "patch_size",
+    "embed_dim",
+    "depth",
+    "num_heads",
+    "mlp_ratio",
+    "decoder_embed_dim",
+    "decoder_depth",
+    "decoder_num_heads",
+)
 
 
 class M2DClapObjective(nn.Module):
@@ -39,23 +59,69 @@ class M2DClapObjective(nn.Module):
         self.model.clamp_logit_scale()
 
 
+def start_config(folder: Path, audio_config: M2DConfig) -> M2DConfig:
+    """Configuration of a pre-trained M2D, refused unless its sizes are those of this run."""
+    config = AutoConfig.from_pretrained(folder)
+    if not isinstance(config, M2DConfig):
+        raise TrainingError(f"{folder} is a {config.model_type} model; start from RUN/model of train/m2d.py")
+    for name in SIZES:
+        theirs, ours = getattr(config, name), getattr(audio_config, name)
+        if theirs != ours:
+            raise TrainingError(
+                f"{folder} has {name} {theirs}, this run {ours}: start from another model, "
+                f"or set --model.audio_config.{name} to {theirs}"
+            )
+    return config
+
+
+def with_text(trained: M2DClapForPreTraining, text: BertModel) -> M2DClapModel:
+    """Both towers of a trained model and its sentence encoder in one; predictor and target are left behind."""
+    config = copy.deepcopy(trained.config)
+    config.text_config = text.config
+    model = M2DClapModel(config)
+    missing = model.load_state_dict(trained.state_dict(), strict=False).missing_keys
+    assert all(name.startswith("text_model.") for name in missing), missing
+    model.text_model.load_state_dict(text.state_dict())
+    return model
+
+
+def open_text(source: str, dim: int) -> BertModel:
+    """Sentence encoder, refused unless it makes vectors of this width."""
+    text = BertModel.from_pretrained(source, add_pooling_layer=False)
+    if text.config.hidden_size != dim:
+        raise TrainingError(
+            f"{source} makes vectors {text.config.hidden_size} wide, those of --vectors are {dim} wide: "
+            "give the encoder that made them"
+        )
+    return text
+
+
 def main() -> None:
     """Train from the command line."""
     parser = recipe_parser(__doc__)
     parser.add_argument("--vectors", type=Path, nargs="+", required=True, help="NPZ files of sentence vectors")
+    parser.add_argument("--start-from", type=Path, help="folder of a pre-trained M2D of the same sizes")
+    parser.add_argument("--text-encoder", help="folder or hub id of the BERT that made the vectors")
     args, overrides = parser.parse_known_args()
     recipe = Recipe.read(args, overrides)
 
     audio_settings = dict(recipe.model["audio_config"])
-    crops = open_crops(args.data_dir, audio_settings["input_size"][1], recipe.training.seed)
+    start = start_config(args.start_from, M2DConfig(**audio_settings)) if args.start_from else None
+    statistics = (start.norm_mean, start.norm_std) if start else None
+    crops = open_crops(args.data_dir, audio_settings["input_size"][1], recipe.training.seed, statistics)
     data = CaptionedCrops(crops, [np.load(path) for path in args.vectors], sample_generator)
     audio_settings.update(norm_mean=crops.mean, norm_std=crops.std)
     settings = {**recipe.model, "audio_config": audio_settings, "text_dim": data.dim}
+    text = open_text(args.text_encoder, data.dim) if args.text_encoder else None
 
     torch.manual_seed(recipe.training.seed)
     model = M2DClapForPreTraining(M2DClapConfig(**settings))
+    if start:
+        model.audio_model.load_state_dict(M2DForPreTraining.from_pretrained(args.start_from).state_dict())
     fit(M2DClapObjective(model, recipe), data, recipe.training)
-    save(model, recipe)
+    save(with_text(model, text) if text else model, recipe)
+    if text and PartialState().is_main_process:
+        AutoTokenizer.from_pretrained(args.text_encoder).save_pretrained(Path(recipe.training.output_dir) / "model")
 
 
 if __name__ == "__main__":
