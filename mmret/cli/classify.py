@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def classify(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Recordings, or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Recordings, or folders of them.")],
     labels: Annotated[str, typer.Option("--labels", help='Labels with commas between them: "dog, rain, siren".')],
     prompt: Annotated[str, typer.Option("--prompt", help="Sentence made of each label.")] = DEFAULT_PROMPT,
     model: Annotated[str, typer.Option("--model", help="Name, folder or hub id of the model.")] = DEFAULT_MODEL,

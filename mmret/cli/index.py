@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
 
 
 def index(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Recordings, or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Recordings, or folders of them.")],
     to: Annotated[Path, typer.Option("--to", metavar="INDEX", help="Folder of the index, made if it is new.")],
     model: Model = None,
     runtime: Runtime = RuntimeName.AUTO,
@@ -94,7 +94,7 @@ def info(folder: IndexFolder, json: Json = False) -> None:
 
 def remove(
     folder: IndexFolder,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Recordings, or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Recordings, or folders of them.")],
     json: Json = False,
 ) -> None:
     """Take recordings out of an index; the recordings themselves stay."""

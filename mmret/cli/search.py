@@ -28,7 +28,9 @@ def register(app: typer.Typer) -> None:
 
 def search(  # noqa: PLR0913 - the options of a command are its parameters
     folder: IndexFolder,
-    text: Annotated[str | None, typer.Argument(help="What to look for; - reads one query a line from stdin.")] = None,
+    text: Annotated[
+        str | None, typer.Argument(metavar="WORDS", help="What to look for; - reads one query a line from stdin.")
+    ] = None,
     k: Count = 10,
     min_score: MinScore = None,
     audio: Annotated[Path | None, typer.Option("--audio", help="Look for what sounds like this recording.")] = None,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmret.errors import AudioError
+from mmret.errors import AudioError, MmretError
 from mmret.metrics.prompts import DEFAULT_TEMPLATE, caption
 from mmret.tasks.indexing import SearchEncoder, find_audio
 from mmret.tasks.recordings import FailedFile, absolute
@@ -75,6 +75,9 @@ def classify_each(
             scores = sentences @ encoder.encode_audio([file])[0]
         except AudioError as error:
             yield FailedFile(file, error.reason)
+            continue
+        except MmretError as error:  # no vector for this recording, as when its windows cancel out
+            yield FailedFile(file, str(error))
             continue
         except OSError as error:
             yield FailedFile(file, error.strerror or str(error))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mmret.errors import MmretError
+from mmret.errors import MmretError, ModelFormatError
 from mmret.tasks.classify import Classification, FailedFile, classify, classify_each, find_files
 from tests.tasks.fake_encoder import FakeEncoder, write_tone
 
@@ -39,15 +39,22 @@ def test_what_cannot_be_used_is_listed_with_its_reason(sounds: Path) -> None:
     assert len(report.results) == 2
 
 
-def test_a_disk_that_fails_spoils_one_recording_only(sounds: Path) -> None:
-    class FailingDisk(FakeEncoder):
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(5, "Input/output error"), "Input/output error"),
+        (ModelFormatError("fake gave no vector"), "fake gave no vector"),
+    ],
+)
+def test_a_failing_disk_or_vector_spoils_one_recording_only(sounds: Path, error: Exception, reason: str) -> None:
+    class Failing(FakeEncoder):
         def encode_audio(self, clips: Sequence[Any]) -> Any:
             if Path(clips[0]).name == "200.wav":
-                raise OSError(5, "Input/output error")
+                raise error
             return super().encode_audio(clips)
 
-    report = classify(FailingDisk(), [sounds / "200.wav", sounds / "high"], ["3000 Hz"])
-    assert report.failed == [FailedFile(sounds / "200.wav", "Input/output error")]
+    report = classify(Failing(), [sounds / "200.wav", sounds / "high"], ["3000 Hz"])
+    assert report.failed == [FailedFile(sounds / "200.wav", reason)]
     assert [result.path.name for result in report.results] == ["3000.wav"]
 
 
