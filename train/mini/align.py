@@ -4,23 +4,22 @@
         --teacher TAGGER --output-dir OUT [--leave-out 5 2]
 
 Contrastive training towards captions made from labels (M2D-CLAP's fallback captions, several templates a class) on
-the CC0 and CC-BY clips of ESC-50 folds 1-3; on the unlabelled package clips the vector must stay where the tagger's
-own tags put it. `--leave-out 5 2` leaves every class with target % 5 == 2 out of all of this: the open-vocabulary test.
-Writes OUT/model (a transformers folder, text tower included).
+the CC0 and CC-BY clips of ESC-50 folds 1-3; on the examples of the distillation, which carry no labels, the vector
+must stay where the tagger's own tags put it. `--leave-out 5 2` leaves every class with target % 5 == 2 out of all
+label training: the open-vocabulary test. Writes OUT/model (a transformers folder, text tower included).
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import soxr
 import torch
-from examples import FRAMES, RATE, placed
+from examples import FRAMES, placed
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -29,7 +28,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from mmret.audio.logmel import LogMel, LogMelConfig
 from mmret.data.esc50 import read_esc50
-from mmret.data.tagger import AudioSetTagger
+from mmret.data.tagger import class_names
 from mmret.models.conv_clap import ConvClapConfig, ConvClapModel, unit
 from mmret.training import TrainingConfig, fit
 
@@ -44,8 +43,9 @@ TEMPLATES = (
     "we hear {}",
 )
 TAG_TEMPLATES = ("{} can be heard", "the sound of {}")
-LABELLED_VIEWS = 40
-UNLABELLED_VIEWS = 3
+LABELLED_VIEWS = 16
+UNLABELLED = 24_000
+BATCH = 64
 FEATURE_NOISE = 0.2
 POOL_SCALE = 10.0
 
@@ -67,67 +67,76 @@ class SentenceEncoder:
 
 @dataclass(frozen=True)
 class Views:
-    """Augmented pieces of clips: features (n, width), the student's and the tagger's logits (n, 527), targets (n,)."""
+    """Pieces of sound as the student hears them: features (n, width) and where its tags put them, (n, dim)."""
 
     features: Tensor
-    student_logits: Tensor
-    teacher_logits: Tensor
-    targets: Tensor
+    tag_vectors: Tensor
 
 
-class ViewMaker:
-    """Random pieces of clips as the student and its teacher hear them."""
+@torch.no_grad()
+def hear(model: ConvClapModel, log_mels: Iterable[NDArray[np.floating]]) -> Views:
+    """Views of batches of log-mels, each (batch, 80, frames)."""
+    with torch.autocast("cpu", torch.bfloat16):
+        batches = [model.features(torch.from_numpy(batch).float()[:, None]).float() for batch in log_mels]
+    features = torch.cat(batches)
+    return Views(features, model.tag_vector(model.tag_logits(features)))
 
-    def __init__(self, model: ConvClapModel, corpus: Path, teacher: Path) -> None:
-        self._model, self._tagger, self._log_mel = model, AudioSetTagger(teacher), LogMel(LogMelConfig())
+
+class LabelledClips:
+    """Clips of the corpus with a label, as random pieces of 2.56 s."""
+
+    def __init__(self, corpus: Path, classes: Collection[int]) -> None:
         with np.load(corpus) as stored:
             self._samples, self._offsets = stored["samples"], stored["offsets"]
-            self.targets = stored["target"]
+            targets = stored["target"]
+        self._clips = np.flatnonzero(np.isin(targets, list(classes)))
+        self._log_mel = LogMel(LogMelConfig())
+        self.targets = torch.from_numpy(np.tile(targets[self._clips], LABELLED_VIEWS))
 
-    def _wave(self, clip: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        wave = placed(self._samples[self._offsets[clip] : self._offsets[clip + 1]].astype(np.float32) / 32768, rng)
-        return wave * np.float32(10 ** (rng.uniform(-12, 6) / 20))
+    def log_mels(self, seed: int) -> Iterator[NDArray[np.float32]]:
+        """Batches (batch, 80, frames) in the order of `targets`: all clips once, then again with other pieces."""
+        order = [(view, clip) for view in range(LABELLED_VIEWS) for clip in self._clips]
+        for start in range(0, len(order), BATCH):
+            pieces = [
+                self._piece(clip, np.random.default_rng([seed, *key])) for *key, clip in order[start : start + BATCH]
+            ]
+            yield np.stack([self._log_mel(piece)[:, :FRAMES] for piece in pieces])
 
-    @torch.no_grad()
-    def __call__(self, clips: Sequence[int], views: int, *, seed: int) -> Views:
-        """`views` pieces of every clip."""
-        features, logits = [], []
-        for view in range(views):
-            for start in range(0, len(clips), 64):
-                waves = [self._wave(c, np.random.default_rng([seed, view, c])) for c in clips[start : start + 64]]
-                log_mel = np.stack([self._log_mel(wave)[:, :FRAMES] for wave in waves])
-                features.append(self._model.features(torch.from_numpy(log_mel)[:, None]))
-                logits.append(self._tagger([soxr.resample(wave, RATE, 2 * RATE) for wave in waves]).logits)
-        joined = torch.cat(features)
-        targets = torch.from_numpy(np.tile(self.targets[list(clips)], views))
-        return Views(joined, self._model.tag_logits(joined), torch.from_numpy(np.concatenate(logits)), targets)
+    def _piece(self, clip: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        wave = self._samples[self._offsets[clip] : self._offsets[clip + 1]].astype(np.float32) / 32768
+        return placed(wave, rng) * np.float32(10 ** (rng.uniform(-12, 6) / 20))
+
+
+def unlabelled_examples(folder: Path) -> tuple[Iterator[NDArray[np.float16]], Tensor]:
+    """Batches of log-mels of distillation examples, and the tagger's logits of them (n, 527)."""
+    log_mels, logits = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("log_mel", "logits"))
+    count = min(UNLABELLED, len(logits))
+    batches = (np.array(log_mels[start : min(start + BATCH, count)]) for start in range(0, count, BATCH))
+    return batches, torch.from_numpy(logits[:count].astype(np.float32))
 
 
 class ViewBatches:
-    """Half labelled views, half unlabelled ones, as training data."""
+    """Labelled views, and as many unlabelled ones with the vectors that the tagger's tags give, as training data."""
 
-    def __init__(self, labelled: Views, unlabelled: Views, model: ConvClapModel) -> None:
-        self._labelled, self._unlabelled = labelled, unlabelled
-        with torch.no_grad():
-            self._start = model.tag_vector(labelled.student_logits)
-            self._pool_start = model.tag_vector(unlabelled.student_logits)
-            self._pool_target = model.tag_vector(unlabelled.teacher_logits)
+    def __init__(self, labelled: Views, targets: Tensor, unlabelled: Views, stay: Tensor) -> None:
+        self._labelled, self._targets, self._unlabelled, self._stay = labelled, targets, unlabelled, stay
 
     def __len__(self) -> int:
-        return len(self._labelled.targets)
+        """Count the labelled views."""
+        return len(self._targets)
 
     def batch(self, indices: Sequence[int], epoch: int, seed: int) -> dict[str, Tensor]:
-        """Features and tag vectors of labelled rows, and as many unlabelled rows with the vectors to keep."""
+        """Features and tag vectors of labelled rows, then of unlabelled ones."""
         rows = torch.as_tensor(np.asarray(indices))
         rng = np.random.default_rng([seed, epoch, int(rows[0])])
-        pool = torch.from_numpy(rng.integers(len(self._unlabelled.features), size=len(rows)))
+        pool = torch.from_numpy(rng.integers(len(self._stay), size=len(rows)))
         return {
             "features": self._labelled.features[rows],
-            "start": self._start[rows],
-            "target": self._labelled.targets[rows],
+            "tag_vector": self._labelled.tag_vectors[rows],
+            "target": self._targets[rows],
             "pool_features": self._unlabelled.features[pool],
-            "pool_start": self._pool_start[pool],
-            "pool_target": self._pool_target[pool],
+            "pool_tag_vector": self._unlabelled.tag_vectors[pool],
+            "pool_stay": self._stay[pool],
         }
 
 
@@ -142,20 +151,20 @@ class Alignment(nn.Module):
         self.register_buffer("row_of_target", torch.full((50,), -1).scatter(0, classes, torch.arange(len(classes))))
         self.register_buffer("feature_std", feature_std)
 
-    def _vector(self, features: Tensor, start: Tensor, generator: torch.Generator) -> Tensor:
+    def _vector(self, features: Tensor, tag_vector: Tensor, generator: torch.Generator) -> Tensor:
         noise = torch.randn(features.shape, generator=generator) * FEATURE_NOISE * self.feature_std
-        return unit((1 - self._weight) * start + self._weight * self.head(features + noise))
+        return unit((1 - self._weight) * tag_vector + self._weight * self.head(features + noise))
 
     def forward(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """Loss and its parts; `batch` as ViewBatches gives it."""
-        audio = self._vector(batch["features"], batch["start"], generator)
+        audio = self._vector(batch["features"], batch["tag_vector"], generator)
         classes = self.captions.shape[1]
         template = torch.randint(len(self.captions), (classes,), generator=generator)
         texts = self.captions[template, torch.arange(classes)]
         caption = functional.cross_entropy(audio @ texts.T * self.log_scale.exp(), self.row_of_target[batch["target"]])
-        pool = self._vector(batch["pool_features"], batch["pool_start"], generator)
-        similarity = pool @ batch["pool_target"].T * POOL_SCALE
-        stay = 2 * (1 - (pool * batch["pool_target"]).sum(dim=1)).mean() + 0.5 * functional.cross_entropy(
+        pool = self._vector(batch["pool_features"], batch["pool_tag_vector"], generator)
+        similarity = pool @ batch["pool_stay"].T * POOL_SCALE
+        stay = 2 * (1 - (pool * batch["pool_stay"]).sum(dim=1)).mean() + 0.5 * functional.cross_entropy(
             similarity, torch.arange(len(pool))
         )
         return {"loss": caption + stay, "caption": caption, "stay": stay}
@@ -197,24 +206,22 @@ def main() -> None:
     config = replace(TrainingConfig.from_yaml(args.config), output_dir=str(args.output_dir / "run"))
     torch.manual_seed(config.seed)
     text = SentenceEncoder(default_text_folder())
-    labels = {clip.target: clip.label for clip in read_esc50(args.esc50)}
-    left_out = {t for t in labels if args.leave_out and t % args.leave_out[0] == args.leave_out[1]}
-    classes = sorted(set(labels) - left_out)
-    make = _view_maker(args, text)
-    labelled = make([i for i, t in enumerate(make.targets) if t in classes], LABELLED_VIEWS, seed=config.seed + 1)
-    unlabelled = make(np.flatnonzero(make.targets < 0).tolist(), UNLABELLED_VIEWS, seed=config.seed + 2)
-    captions = torch.stack([text([t.format(labels[c].replace("_", " ")) for c in classes]) for t in TEMPLATES])
-    model = make._model
+    names = {clip.target: clip.label.replace("_", " ") for clip in read_esc50(args.esc50)}
+    modulus, remainder = args.leave_out or (1, 1)
+    classes = sorted(target for target in names if target % modulus != remainder)
+    model = tower_model(args.tower, text, class_names(args.teacher / "classes.csv"))
+    clips = LabelledClips(args.work_dir / "clips.npz", classes)
+    labelled = hear(model, clips.log_mels(config.seed))
+    log_mels, teacher_logits = unlabelled_examples(args.work_dir / "examples")
+    unlabelled = hear(model, log_mels)
+    with torch.no_grad():
+        stay = model.tag_vector(teacher_logits)
+    captions = torch.stack([text([template.format(names[c]) for c in classes]) for template in TEMPLATES])
     objective = Alignment(model, captions, torch.tensor(classes), labelled.features.std(dim=0))
-    fit(objective, ViewBatches(labelled, unlabelled, model), config)
+    fit(objective, ViewBatches(labelled, clips.targets, unlabelled, stay), config)
     shutil.rmtree(args.output_dir / "model", ignore_errors=True)
     model.save_pretrained(args.output_dir / "model")
     text.tokenizer.save_pretrained(args.output_dir / "model")
-
-
-def _view_maker(args: argparse.Namespace, text: SentenceEncoder) -> ViewMaker:
-    tags = AudioSetTagger(args.teacher).class_names
-    return ViewMaker(tower_model(args.tower, text, tags), args.work_dir / "clips.npz", args.teacher)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ class StoredExamples:
         self.logit_mean, self.logit_std = logits.mean(0), logits.std(0)
 
     def __len__(self) -> int:
+        """Count the examples."""
         return len(self._logits)
 
     def batch(self, indices: Sequence[int], epoch: int, seed: int) -> dict[str, Tensor]:
