@@ -88,6 +88,17 @@ def test_links_and_scripts_exist(page: Path) -> None:
         assert (ROOT / script).is_file() or script.startswith("eval/results/"), f"{page.name}: {script}"
 
 
+@by_name
+def test_options_of_scripts_exist(page: Path) -> None:
+    lines = [line for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
+    for line in lines:
+        for folder in re.findall(r"\b(train|eval)/\w+\.py\b", line)[:1]:
+            # recipes share a parser, so an option may be declared in a neighbour
+            scripts = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / folder).glob("*.py")))
+            for option in re.findall(r"(?<=\s)--[a-z][\w-]*", line.split(f"{folder}/", 1)[1]):
+                assert f'"{option}"' in scripts, f"{page.name}: {line}"
+
+
 def test_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
     for page in PAGES:
