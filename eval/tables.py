@@ -80,6 +80,13 @@ def _linear_probe(result: Result) -> Cells:
     return [protocol["label"], f"{protocol['data']}, folds {folds}", clips, str(sizes["dim"]), accuracy]
 
 
+def _ingredient(result: Result) -> Cells:
+    metrics, intervals = result["metrics"], result["intervals"]
+    figures = ("probe_accuracy", "zero_shot_accuracy", "t2a_map@10_min")
+    cells = [percent(metrics[name], intervals[name]) if name in metrics else "" for name in figures]
+    return [result["protocol"]["label"], str(result["sizes"]["dim"]), *cells]
+
+
 TABLES: dict[str, tuple[str, Cells, Callable[[Result], Cells]]] = {
     "zero_shot": (
         "Zero-shot classification, and search with the class prompts",
@@ -103,6 +110,11 @@ TABLES: dict[str, tuple[str, Cells, Callable[[Result], Cells]]] = {
         "Linear probe of fixed features",
         ["features", "clips", "train -> test", "dim", "accuracy"],
         _linear_probe,
+    ),
+    "ingredient": (
+        "What each ingredient gives (ESC-50: probe and labels from folds 1-3, tested on fold 4)",
+        ["ingredient", "dim", "linear probe", "zero-shot accuracy", "T2A mAP@10 (/min(R, 10))"],
+        _ingredient,
     ),
 }
 
