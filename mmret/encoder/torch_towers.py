@@ -32,12 +32,14 @@ def load_towers(name: str, folder: Path | None) -> TorchTowers:
 
     source = str(folder) if folder is not None else name
     try:
-        config = AutoConfig.from_pretrained(source)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         kind = _KINDS.get(config.model_type)
         if kind is None:
             known = ", ".join(sorted(_KINDS))
             raise ModelFormatError(f"{name} is a {config.model_type} model; mmret encodes with {known}")
-        model, report = AutoModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
+        model, report = AutoModel.from_pretrained(
+            source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+        )
         _check_complete(name, model, report["missing_keys"])
         device = "cuda" if torch.cuda.is_available() else "cpu"
         return kind(name if folder is None else folder.absolute().name, source, model.eval().to(device))
@@ -103,7 +105,7 @@ class TorchTowers:
         named = getattr(self.model.config, "text_tokenizer", None)
         own = any((Path(self._source) / file).is_file() for file in _TOKENIZER_FILES)
         try:
-            return AutoTokenizer.from_pretrained(named if named and not own else self._source)
+            return AutoTokenizer.from_pretrained(named if named and not own else self._source, trust_remote_code=False)
         except Exception as error:  # transformers and tokenizers raise many kinds, some of their own
             raise ModelFormatError(
                 f"{self.name} has no tokenizer for text: {_first_line(error)}. Put its tokenizer.json into the folder"
@@ -186,7 +188,7 @@ class _ClapTowers(TorchTowers):
     def _describe(self) -> tuple[int, int, WindowConfig]:
         from transformers import AutoFeatureExtractor
 
-        self._extractor = AutoFeatureExtractor.from_pretrained(self._source)
+        self._extractor = AutoFeatureExtractor.from_pretrained(self._source, trust_remote_code=False)
         window_s = self._extractor.nb_max_samples / self._extractor.sampling_rate
         dim = self.model.config.projection_dim
         return self._extractor.sampling_rate, dim, WindowConfig(window_s, window_s / 2)

@@ -27,6 +27,7 @@ class Cutoffs:
     depth: int = 10
 
     def __post_init__(self) -> None:
+        """Refuse lists without an item."""
         if min((*self.hits, self.depth)) < 1:
             raise ValueError(f"a list is cut after at least one item; got hits {self.hits}, depth {self.depth}")
 

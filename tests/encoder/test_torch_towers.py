@@ -198,3 +198,13 @@ def test_pickled_weights_that_would_run_code_are_refused(clap_folder, tmp_path):
     with pytest.raises(ModelFormatError, match="cannot be loaded"):
         Encoder.from_pretrained(folder)
     assert not (tmp_path / "was_here").exists()
+
+
+def test_code_that_a_folder_brings_is_refused_not_run(tmp_path):
+    trace = tmp_path / "was_run"
+    (tmp_path / "modeling_own.py").write_text(f"open({str(trace)!r}, 'w')\nclass OwnConfig: pass\n")
+    names = {"AutoConfig": "modeling_own.OwnConfig", "AutoModel": "modeling_own.OwnConfig"}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "own", "auto_map": names}))
+    with pytest.raises(ModelFormatError, match="cannot be loaded"):
+        Encoder.from_pretrained(tmp_path)
+    assert not trace.exists()
