@@ -25,7 +25,8 @@ def tables(script, results, tmp_path):
     page = tmp_path / "docs" / "results.md"
 
     def run(*arguments: str) -> tuple[int, Path]:
-        return script("tables").main(["--results", str(results), "--page", str(page), *arguments]), page
+        pages = ["--page", str(page), "--card", str(tmp_path / "card.md")]
+        return script("tables").main(["--results", str(results), *pages, *arguments]), page
 
     return run
 
@@ -61,3 +62,17 @@ def test_a_page_without_markers_is_refused(tables) -> None:
     page.write_text("nothing")
     with pytest.raises(SystemExit, match="lacks the markers"):
         tables()
+
+
+def test_the_card_of_the_shipped_model_holds_its_own_rows_alone(
+    tables, script, encoder, esc50, results, tmp_path
+) -> None:
+    name = "mmret-mini, ten classes left out"
+    script("zero_shot").main(["--data", str(esc50), "--label", name, "--out", str(results / "c.json")])
+    module = script("tables")
+    card = tmp_path / "card.md"
+    card.write_text(f"# Card\n\n{module.BEGIN}\n{module.END}\n")
+    assert tables("--check")[0] == 1
+    tables()
+    assert f"| {name} |" in card.read_text() and "| named |" not in card.read_text()
+    assert tables("--check")[0] == 0

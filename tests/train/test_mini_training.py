@@ -36,8 +36,7 @@ def aligned(tree):
     """A model aligned for two steps without the classes of odd number."""
     work, esc50, tagger, root = tree
     settings = config(root / "align.yaml", steps=2)
-    tower = root / "run" / "step-00000002"
-    arguments = ("--tower", tower, "--work-dir", work, "--esc50", esc50, "--teacher", tagger)
+    arguments = ("--tower", root / "run", "--work-dir", work, "--esc50", esc50, "--teacher", tagger)
     run("align", settings, *arguments, "--output-dir", root / "out", "--leave-out", 2, 1)
     return root / "out"
 

@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from examples import FRAMES, placed
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
@@ -29,8 +28,10 @@ from transformers import AutoModel, AutoTokenizer
 from mmret.audio.logmel import LogMel, LogMelConfig
 from mmret.data.esc50 import read_esc50
 from mmret.data.tagger import class_names
+from mmret.errors import TrainingError
 from mmret.models.conv_clap import ConvClapConfig, ConvClapModel, unit
 from mmret.training import TrainingConfig, fit
+from mmret.training.checkpoint import Checkpoints
 
 TEMPLATES = (
     "{}",
@@ -175,8 +176,11 @@ class Alignment(nn.Module):
 
 
 def tower_model(run: Path, text: SentenceEncoder, tags: Sequence[str]) -> ConvClapModel:
-    """Model with the distilled tower (its moving average) and the tags' text vectors."""
-    checkpoint = load_file(run / "ema.safetensors")
+    """Model with the tower of a distillation run (its moving average) and the tags' text vectors."""
+    latest = Checkpoints(run).latest()
+    if latest is None:
+        raise TrainingError(f"{run} holds no checkpoint; run train/mini/distil.py first")
+    checkpoint = latest.tensors("ema")
     config = ConvClapConfig(text_config=text.model.config.to_dict())
     model = ConvClapModel(config).eval()
     tower = {name.replace("heads.", "teacher_heads.", 1): value for name, value in checkpoint.items()}
