@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from mmret.audio.containers import promised_bytes, uncounted_mp3_start
 from mmret.audio.ffmpeg import FFMPEG_SUFFIXES, ffmpeg_blocks
 from mmret.errors import AudioError
 
@@ -45,6 +47,8 @@ SILENCE_PEAK = 1e-6
 MAX_NON_FINITE_SHARE = 0.01
 MAX_LEVEL = 16.0
 _INT16_FORMATS = ("WAV", "WAVEX", "AIFF")  # elsewhere libsndfile's own conversion to float is faster
+_SAMPLE_BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+_UNKNOWN_FRAMES = 2**62  # an unknown length reads as a number near 2**63
 
 Samples = NDArray[np.float32]
 
@@ -62,7 +66,10 @@ class DecodeLimits:
 
 def decode(path: str | os.PathLike[str], sample_rate: int, *, limits: DecodeLimits = DecodeLimits()) -> Samples:
     """Whole recording as mono float32 (time,) at sample_rate; raises AudioError(path, reason)."""
-    return np.concatenate(list(decode_blocks(path, sample_rate, limits=limits)))
+    samples: Samples = np.concatenate(list(decode_blocks(path, sample_rate, limits=limits)))
+    if not len(samples):
+        raise AudioError(path, f"too short: not one sample at {sample_rate} Hz")
+    return samples
 
 
 def decode_blocks(
@@ -74,17 +81,17 @@ def decode_blocks(
     after their samples were read.
     """
     path = Path(path)
-    _check_file(path, limits)
-    blocks = (
-        ffmpeg_blocks(path, sample_rate) if path.suffix.lower() in FFMPEG_SUFFIXES else _soundfile_blocks(path, limits)
-    )
-    check = _SampleCheck(path, limits)
-    yield from _resampled(check.passed(blocks), sample_rate)
-    check.finish()
+    with _regular_file(path, limits) as descriptor:
+        through_ffmpeg = path.suffix.lower() in FFMPEG_SUFFIXES
+        blocks = ffmpeg_blocks(path, sample_rate) if through_ffmpeg else _soundfile_blocks(path, descriptor, limits)
+        check = _SampleCheck(path, limits)
+        yield from _resampled(check.passed(blocks), sample_rate)
+        check.finish()
 
 
-def _check_file(path: Path, limits: DecodeLimits) -> None:
-    """Regular, readable, neither empty nor over the budget; opened so that a FIFO cannot block us."""
+@contextmanager
+def _regular_file(path: Path, limits: DecodeLimits) -> Iterator[int]:
+    """Descriptor of a regular file, neither empty nor over the budget; opened so that a FIFO cannot block us."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except FileNotFoundError:
@@ -93,38 +100,76 @@ def _check_file(path: Path, limits: DecodeLimits) -> None:
         raise AudioError(path, f"cannot be opened: {os.strerror(error.errno or 0)}") from None
     try:
         status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise AudioError(path, "not a regular file")
+        if status.st_size == 0:
+            raise AudioError(path, "empty file")
+        if status.st_size > limits.max_bytes:
+            raise AudioError(path, f"{status.st_size} bytes, over the limit of {limits.max_bytes} (max_bytes)")
+        os.set_blocking(descriptor, True)
+        yield descriptor
     finally:
         os.close(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise AudioError(path, "not a regular file")
-    if status.st_size == 0:
-        raise AudioError(path, "empty file")
-    if status.st_size > limits.max_bytes:
-        raise AudioError(path, f"{status.st_size} bytes, over the limit of {limits.max_bytes} (max_bytes)")
+
+
+class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile is untyped
+    """A sound that is read from front to end: no seek after each block, which costs time and moves bits of an MP3."""
+
+    def seekable(self) -> bool:
+        """Say no, so that soundfile does not seek to where it is already."""
+        return False
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
+def _opened(path: Path, descriptor: int) -> Iterator[soundfile.SoundFile]:
+    """The sound in an open file. By descriptor, because any bytes are a legal name and a suffix proves nothing."""
+    start = uncounted_mp3_start(path)
+    with nullcontext(descriptor) if start is None else _piped(descriptor, start) as source:
+        try:
+            with _ForwardFile(source, closefd=False) as file:
+                yield file
+        except soundfile.LibsndfileError as error:
+            raise AudioError(path, f"cannot be decoded: {error.error_string.rstrip('.')}") from None
+
+
+@contextmanager
+def _piped(descriptor: int, start: int) -> Iterator[int]:
+    """Reading end of a pipe with the file's bytes from `start` on.
+
+    In a pipe libsndfile reads an MP3 to its end; in a file it stops where it estimates the end to be, which may be
+    a sixth of the way.
+    """
+    reading, writing = os.pipe()
+    feeder = threading.Thread(target=_feed, args=(descriptor, start, writing), daemon=True)
+    feeder.start()
     try:
-        with soundfile.SoundFile(path) as file:
-            yield file
-    except soundfile.LibsndfileError as error:
-        raise AudioError(path, f"cannot be decoded: {error.error_string.rstrip('.')}") from None
+        yield reading
+    finally:
+        os.close(reading)  # a feeder that still has bytes ends with it
+        feeder.join()
 
 
-def _soundfile_blocks(path: Path, limits: DecodeLimits) -> Iterator[tuple[Samples, int]]:
-    with _opened(path) as file:
+def _feed(descriptor: int, start: int, writing: int) -> None:
+    with suppress(OSError), open(writing, "wb") as pipe:
+        while data := os.pread(descriptor, BLOCK_FRAMES, start):
+            start += len(data)
+            pipe.write(data)
+
+
+def _soundfile_blocks(path: Path, descriptor: int, limits: DecodeLimits) -> Iterator[tuple[Samples, int]]:
+    with _opened(path, descriptor) as file:
         _check_header(path, file, limits)
+        _check_length(path, descriptor, file)
         integer = file.subtype == "PCM_16" and file.format in _INT16_FORMATS
         buffer = np.empty((BLOCK_FRAMES, file.channels), np.int16 if integer else np.float32)
-        declared, arrived = _declared_frames(path, file), 0
+        arrived = 0
         while len(block := file.read(out=buffer)):
             arrived += len(block)
             yield _mono(block, 1 / 32768 if integer else 1.0), file.samplerate
         if arrived == 0:
             raise AudioError(path, "empty: no samples")
-        if arrived < declared:
-            raise AudioError(path, f"truncated: {arrived} of {declared} frames")
+        if arrived < file.frames < _UNKNOWN_FRAMES:
+            raise AudioError(path, f"truncated: {arrived} of {file.frames} frames")
 
 
 def _check_header(path: Path, file: soundfile.SoundFile, limits: DecodeLimits) -> None:
@@ -134,34 +179,17 @@ def _check_header(path: Path, file: soundfile.SoundFile, limits: DecodeLimits) -
         raise AudioError(
             path, f"sampling rate {file.samplerate} Hz is outside {limits.min_rate_hz}-{limits.max_rate_hz} Hz"
         )
-    # An unknown length reads as a number near 2**63: the count of what really arrives decides then.
-    if file.frames < 2**62 and file.frames > limits.max_seconds * file.samplerate:
+    # Where the length is unknown, the count of what really arrives decides.
+    if file.frames < _UNKNOWN_FRAMES and file.frames > limits.max_seconds * file.samplerate:
         seconds = file.frames / file.samplerate
         raise AudioError(path, f"{seconds:.0f} s long, over the limit of {limits.max_seconds:.0f} s (max_seconds)")
 
 
-def _declared_frames(path: Path, file: soundfile.SoundFile) -> int:
-    """Frames that the header promises; libsndfile itself trims a WAV's promise to what is there."""
-    if file.format in ("WAV", "WAVEX"):
-        data_bytes = _wav_data_bytes(path)
-        sample_bytes = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}.get(file.subtype)
-        if data_bytes is not None and sample_bytes:
-            return data_bytes // (sample_bytes * int(file.channels))
-    return int(file.frames) if file.frames < 2**62 else 0
-
-
-def _wav_data_bytes(path: Path) -> int | None:
-    """Length that a RIFF file's data chunk declares; None where it is unknown (a stream) or not found."""
-    with path.open("rb") as file:
-        if file.read(4) != b"RIFF":
-            return None
-        file.seek(12)
-        while len(header := file.read(8)) == 8:
-            size = int.from_bytes(header[4:], "little")
-            if header[:4] == b"data":
-                return size if size < 0x7FFF0000 else None
-            file.seek(size + size % 2, os.SEEK_CUR)
-    return None
+def _check_length(path: Path, descriptor: int, file: soundfile.SoundFile) -> None:
+    """Refuse a file that ends before its container says so; a part of one frame may be missing."""
+    promised, size = promised_bytes(path), os.fstat(descriptor).st_size
+    if promised is not None and promised - size >= _SAMPLE_BYTES.get(file.subtype, 1) * file.channels:
+        raise AudioError(path, f"truncated: {size} of {promised} bytes")
 
 
 def _mono(block: NDArray[np.int16] | Samples, scale: float) -> Samples:
