@@ -2,7 +2,7 @@
 
     python eval/ingredients_over_steps.py --data ESC-50 --run M2D_RUN --out train/logs/m2d_mini_probe.jsonl
 
-Train with --keep_last 20 so that the checkpoints are still there. The strength of the probe is fixed, so that points
+train/configs/m2d_mini.yaml keeps the checkpoints that this needs. The strength of the probe is fixed, so that points
 compare; folds 1-3 against fold 4, as in eval/ingredients.py.
 """
 
@@ -25,7 +25,7 @@ import mmret
 from mmret.data import Clip, read_esc50
 from mmret.models import M2DModel
 
-STRENGTH = 0.01
+STRENGTH = 0.1
 PREFIX = "model."
 
 
