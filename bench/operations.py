@@ -1,0 +1,122 @@
+"""What is timed, against whom: equal results first, or no time counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import librosa
+import numpy as np
+import soundfile
+import torch
+from nnAudio.features import MelSpectrogram
+from numpy.typing import NDArray
+from timing import Variants
+
+from mmret.audio.decode import decode
+from mmret.audio.logmel import LogMel, LogMelConfig
+from mmret.audio.logmel_torch import LogMelTorch
+from mmret.index import IndexStore
+from mmret.index.rows import Encoded, Recording
+from mmret.index.search import nearest
+
+FORMATS = ("wav", "flac", "mp3", "ogg")
+LOG_MEL_TOLERANCE = 2e-4  # float32 transforms, in the log domain
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Variants of one job, ours first, and the largest difference between their results."""
+
+    name: str
+    variants: Variants
+    difference: float
+
+
+def every(folder: Path, seconds: int, rows: int, dim: int) -> Iterator[Operation]:
+    """All operations, with files made in `folder`."""
+    yield log_mel(seconds)
+    yield from (reading(folder, suffix, seconds) for suffix in FORMATS)
+    yield from search(folder, rows, dim)
+
+
+def log_mel(seconds: int) -> Operation:
+    """The front end of M2D at 16 kHz: one waveform -> natural-log mel power."""
+    config = LogMelConfig()
+    wave = _sound(seconds, config.sample_rate)[:, 0].copy()
+    ours, by_torch, tensor = LogMel(config), LogMelTorch(config), torch.from_numpy(wave)[None]
+    options: dict[str, Any] = {"sr": config.sample_rate, "n_fft": config.n_fft, "win_length": config.win_length}
+    options |= {"hop_length": config.hop_length, "n_mels": config.n_mels, "fmin": config.f_min, "fmax": config.f_max}
+    module = MelSpectrogram(**options, power=2, pad_mode="reflect", verbose=False)
+
+    def librosa_log_mel() -> NDArray[np.float32]:
+        power = librosa.feature.melspectrogram(y=wave, **options, power=2, center=True, pad_mode="reflect")
+        return np.log(power + np.float32(config.log_eps))
+
+    def no_gradient(call: torch.nn.Module) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return call(tensor)[0].numpy()
+
+    variants: Variants = {
+        "mmret": lambda: ours(wave),
+        "mmret, torch": lambda: no_gradient(by_torch),
+        "nnAudio": lambda: np.log(no_gradient(module) + np.float32(config.log_eps)),
+        "librosa": librosa_log_mel,
+    }
+    return Operation(f"log-mel of {seconds} s", variants, _largest_difference(variants, LOG_MEL_TOLERANCE))
+
+
+def reading(folder: Path, suffix: str, seconds: int) -> Operation:
+    """A stereo file at 44.1 kHz -> mono at 16 kHz."""
+    path = folder / f"sound.{suffix}"
+    with soundfile.SoundFile(path, "w", 44_100, 2) as file:
+        sound = _sound(seconds, 44_100)
+        for start in range(0, len(sound), 65_536):  # libsndfile's Vorbis encoder overflows the stack on more
+            file.write(sound[start : start + 65_536])
+    variants: Variants = {
+        "mmret": lambda: decode(path, 16_000),
+        "librosa.load": lambda: librosa.load(path, sr=16_000)[0],
+    }
+    return Operation(f"{seconds} s of {suffix} -> 16 kHz mono", variants, _largest_difference(variants, 0.0))
+
+
+def search(folder: Path, rows: int, dim: int, k: int = 10) -> Iterator[Operation]:
+    """One query over all windows of an index, rows looked up in SQLite; faiss gives row numbers alone."""
+    vectors = np.random.Generator(np.random.PCG64(0)).standard_normal((rows + 1, dim), np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    stored, query = vectors[:-1], vectors[-1]
+    flat = faiss.IndexFlatIP(dim)
+    flat.add(stored)
+    with closing(IndexStore.create(folder / "index", dim=dim, meta={})) as store:
+        with store.writer() as writer:
+            bounds_s = [(float(row), row + 1.0) for row in range(rows)]
+            writer.commit([Encoded(Recording(b"/", b"/a", 0, 0, b"a"), 1, rows, bounds_s, writer.append(stored))])
+        with store.snapshot() as snapshot:
+            variants: Variants = {
+                "mmret": lambda: nearest(snapshot, query, k),
+                "faiss IndexFlatIP": lambda: flat.search(query[None], k),
+            }
+            ours = [match.window.id - 1 for match in nearest(snapshot, query, k)]
+            if ours != flat.search(query[None], k)[1][0].tolist():
+                raise ValueError(f"search of {rows} x {dim}: mmret and faiss find other rows")
+            yield Operation(f"exact search, 1 query over {rows} x {dim}", variants, 0.0)
+
+
+def _sound(seconds: int, sample_rate: int) -> NDArray[np.float32]:
+    """A rising tone in noise, (time, 2)."""
+    time_s = np.arange(round(seconds * sample_rate)) / sample_rate
+    noise = np.random.Generator(np.random.PCG64(0)).standard_normal((len(time_s), 2))
+    tone = np.sin(2 * np.pi * (200 + 150 * time_s) * time_s)
+    return (0.3 * tone[:, None] + 0.02 * noise).astype(np.float32)
+
+
+def _largest_difference(variants: Variants, tolerance: float) -> float:
+    ours, *theirs = [np.asarray(call(), np.float32) for call in variants.values()]
+    difference = max(float(np.abs(ours - other).max()) for other in theirs)
+    if not difference <= tolerance:
+        raise ValueError(f"{', '.join(variants)} differ by {difference:g}: times of unequal results say nothing")
+    return difference
