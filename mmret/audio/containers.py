@@ -9,6 +9,9 @@ import os
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+MP3_HEADER_BYTES = 64  # of the first frame: that far reach the counts
+MP3_COUNTS = (b"Xing", b"Info")
+_MP3_TAGS = 1.1  # what follows the counted frames may be tags, up to a tenth of them
 _MAX_CHUNKS = 1000  # real files have a dozen; a hostile one may hold millions of empty ones
 _UNKNOWN_SIZE = 0x7FFF0000  # programs that write into a pipe leave a size from here on
 _OGG_PAGE_BYTES = 27 + 255 + 255 * 255
@@ -35,15 +38,26 @@ def promised_bytes(path: Path) -> int | None:
 
 
 def uncounted_mp3_start(path: Path) -> int | None:
-    """Offset of the first frame of an MP3 without a Xing or Info header, which would count its frames; else None."""
+    """Offset of the first frame of an MP3 whose Xing or Info header does not count its frames; None for other files.
+
+    Old files have no such header; in joined ones, as podcasts with advertisements are, it counts the first part.
+    """
     with path.open("rb") as file:
         start = 0
         if (tag := file.read(10)).startswith(b"ID3") and len(tag) == 10:
             start = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
         file.seek(start)
-        frame = file.read(64)
-    layer_3 = len(frame) > 1 and frame[0] == 0xFF and frame[1] & 0xE6 == 0xE2
-    return start if layer_3 and b"Xing" not in frame and b"Info" not in frame else None
+        frame = file.read(MP3_HEADER_BYTES)
+        size = file.seek(0, os.SEEK_END) - start
+    if len(frame) < 2 or frame[0] != 0xFF or frame[1] & 0xE6 != 0xE2:  # layer III of MPEG 1, 2 or 2.5
+        return None
+    counts = max(frame.find(name) for name in MP3_COUNTS)
+    if counts < 0:
+        return start
+    flags, counted = frame[counts + 4 : counts + 8], int.from_bytes(frame[counts + 12 : counts + 16], "big")
+    if int.from_bytes(flags, "big") & 3 != 3:  # it does not count both frames and bytes, which follow in this order
+        return None
+    return start if 0 < _MP3_TAGS * counted < size else None
 
 
 def _chunk(file: BinaryIO, name: bytes, order: Literal["little", "big"]) -> tuple[int, int] | None:

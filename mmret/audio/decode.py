@@ -7,6 +7,7 @@ they arrive; nothing is allocated from a header's word alone.
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from mmret.audio.containers import promised_bytes, uncounted_mp3_start
+from mmret.audio.containers import MP3_COUNTS, MP3_HEADER_BYTES, promised_bytes, uncounted_mp3_start
 from mmret.audio.ffmpeg import FFMPEG_SUFFIXES, ffmpeg_blocks
 from mmret.errors import AudioError
 
@@ -134,26 +135,33 @@ def _opened(path: Path, descriptor: int) -> Iterator[soundfile.SoundFile]:
 
 @contextmanager
 def _piped(descriptor: int, start: int) -> Iterator[int]:
-    """Reading end of a pipe with the file's bytes from `start` on.
+    """Descriptor of a stream with the file's bytes from `start` on.
 
-    In a pipe libsndfile reads an MP3 to its end; in a file it stops where it estimates the end to be, which may be
-    a sixth of the way.
+    In a stream libsndfile reads an MP3 to its end; in a file it stops where it estimates the end to be, which may be
+    a sixth of the way. A pair of sockets, because a pipe would stay open while a process forked meanwhile lives.
     """
-    reading, writing = os.pipe()
+    reading, writing = socket.socketpair()
     feeder = threading.Thread(target=_feed, args=(descriptor, start, writing), daemon=True)
-    feeder.start()
-    try:
-        yield reading
-    finally:
-        os.close(reading)  # a feeder that still has bytes ends with it
-        feeder.join()
+    with reading, writing:
+        feeder.start()
+        try:
+            yield reading.fileno()
+        finally:
+            reading.shutdown(socket.SHUT_RDWR)  # a feeder that still has bytes ends with it
+            feeder.join()
 
 
-def _feed(descriptor: int, start: int, writing: int) -> None:
-    with suppress(OSError), open(writing, "wb") as pipe:
+def _feed(descriptor: int, start: int, writing: socket.socket) -> None:
+    with suppress(OSError):
+        head = os.pread(descriptor, MP3_HEADER_BYTES, start)
+        for name in MP3_COUNTS:  # or libsndfile would believe it
+            head = head.replace(name, bytes(len(name)))
+        writing.sendall(head)
+        start += len(head)
         while data := os.pread(descriptor, BLOCK_FRAMES, start):
             start += len(data)
-            pipe.write(data)
+            writing.sendall(data)
+        writing.shutdown(socket.SHUT_WR)
 
 
 def _soundfile_blocks(path: Path, descriptor: int, limits: DecodeLimits) -> Iterator[tuple[Samples, int]]:

@@ -81,5 +81,8 @@ def test_only_an_mp3_without_a_count_of_frames_is_uncounted(tmp_path: Path) -> N
     assert uncounted_mp3_start(path) == 267
     path.write_bytes(b"ID3\x03\0\0\0\0\x02\x01" + bytes(257) + b"fLaC")
     assert uncounted_mp3_start(path) is None
+    for length in range(64):  # the end may lie anywhere in the header
+        path.write_bytes(data[:length])
+        assert uncounted_mp3_start(path) in (None, 0)
     path.write_bytes(b"\xff\xf1\x50\x80")  # AAC in ADTS frames
     assert uncounted_mp3_start(path) is None

@@ -231,6 +231,18 @@ def test_an_mp3_that_does_not_count_its_frames_is_read_to_its_end(tmp_path: Path
     assert len(decode(path, RATE)) / RATE == pytest.approx(8, abs=0.1)
 
 
+def test_joined_mp3s_are_read_to_the_end_of_the_last(tmp_path: Path) -> None:
+    parts = [
+        write(tmp_path / f"{seed}.mp3", wave(3, 44_100, seed=seed), 44_100, "MP3", "MPEG_LAYER_III") for seed in (0, 1)
+    ]
+    path = tmp_path / "podcast.mp3"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert len(decode(path, RATE)) / RATE == pytest.approx(6, abs=0.2)
+    tagged = tmp_path / "tagged.mp3"  # tags at the end are no reason to distrust the count
+    tagged.write_bytes(parts[0].read_bytes() + b"TAG" + bytes(125))
+    assert len(decode(tagged, RATE)) == 3 * RATE
+
+
 def test_a_reader_may_leave_an_mp3_early(tmp_path: Path) -> None:
     path = uncounted_mp3(tmp_path / "old.mp3", seconds=30)
     before = threading.active_count(), open_files()
@@ -238,3 +250,43 @@ def test_a_reader_may_leave_an_mp3_early(tmp_path: Path) -> None:
     next(blocks)
     blocks.close()
     assert (threading.active_count(), open_files()) == before
+
+
+@pytest.mark.timeout(20)
+def test_a_process_forked_meanwhile_does_not_hold_an_mp3_open(tmp_path: Path) -> None:
+    path = uncounted_mp3(tmp_path / "old.mp3", seconds=8)
+    reading, writing = os.pipe()
+    blocks = decode_blocks(path, RATE)
+    next(blocks)
+    child = os.fork()
+    if child == 0:  # it has copies of all descriptors until it is told to end
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    try:
+        assert sum(map(len, blocks)) > 6 * RATE
+    finally:
+        os.close(writing)
+        os.close(reading)
+        os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize(("name", "file_format", "subtype", "rate"), FORMATS)
+def test_damaged_bytes_give_samples_or_an_audio_error(
+    tmp_path: Path, name: str, file_format: str, subtype: str, rate: int
+) -> None:
+    path = write(tmp_path / name, wave(0.5, rate, 2), rate, file_format, subtype)
+    whole = path.read_bytes()
+    generator = np.random.Generator(np.random.PCG64(0))
+    for _ in range(40):
+        damaged = bytearray(whole)
+        reach = int(generator.choice([200, len(whole)]))  # half of the damage is in the header
+        for place in generator.integers(0, min(reach, len(whole)), generator.integers(1, 7)):
+            damaged[place] = generator.integers(256)
+        path.write_bytes(damaged)
+        try:
+            samples = decode(path, RATE)
+        except AudioError as error:
+            assert error.path == path
+        else:
+            assert len(samples) and np.isfinite(samples).all()
