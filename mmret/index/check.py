@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mmret.errors import IndexCorrupt
-from mmret.index.segments_file import NORM_TOLERANCE, VECTORS, Block, Segment, SegmentMap
+from mmret.index.segments_file import VECTORS, Block, Segment, SegmentMap
 from mmret.index.snapshot import Snapshot
 from mmret.index.store import IndexStore
 
@@ -53,8 +53,8 @@ def _segment_problems(folder: Path, snapshot: Snapshot, segment: Segment) -> Ite
         except IndexCorrupt as error:
             yield str(error)
             continue
-        rows = vectors.vectors[block.first_row : block.first_row + block.rows]
-        if not np.all(np.abs(np.linalg.norm(rows, axis=1) - 1) <= NORM_TOLERANCE):  # false for NaN, too
+        rows = vectors.vectors[block.first_row : block.first_row + block.rows].astype(np.float32, copy=False)
+        if not np.all(np.abs(np.linalg.norm(rows, axis=1) - 1) <= segment.layout.norm_tolerance):  # false for NaN, too
             yield f"{vectors.path}: vectors from row {block.first_row} on are not of unit length"
 
 

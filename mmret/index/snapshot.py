@@ -9,7 +9,7 @@ from typing import Any
 
 from mmret.errors import IndexCorrupt
 from mmret.index.rows import StoredFile, Totals, WindowRow
-from mmret.index.segments_file import Block, Segment, SegmentMap
+from mmret.index.segments_file import Block, Layout, Segment, SegmentMap, segment_name
 
 FILE_ROWS = (
     "SELECT file.id, root.path, file.path, size, mtime_ns, sha256, status, reason "
@@ -108,9 +108,12 @@ def read_segments(connection: sqlite3.Connection) -> list[Segment]:
     segments = []
     query = "SELECT id, name, rows, dim, crc, sealed, bytes, dtype FROM segment ORDER BY id"
     for id_, name, rows, dim, crc, sealed, size, dtype in connection.execute(query):
-        segment = Segment(id_, name, rows, dim, int.from_bytes(crc, "big"), bool(sealed))
-        # the name becomes a path: nothing but our own pattern may
-        if segment.bytes != size or dtype != "f32" or not (name.endswith(".f32") and name[:-4].isdigit()):
+        try:
+            segment = Segment(id_, name, rows, Layout(dim, dtype), int.from_bytes(crc, "big"), bool(sealed))
+        except ValueError as error:
+            raise IndexCorrupt(f"the row of vector file {id_} ({name!r}) is damaged: {error}") from error
+        # the name becomes a path: nothing but our own may
+        if segment.bytes != size or name != segment_name(id_, dtype):
             raise IndexCorrupt(f"the row of vector file {id_} ({name!r}) contradicts itself")
         segments.append(segment)
     return segments

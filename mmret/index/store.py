@@ -13,7 +13,7 @@ from pathlib import Path
 from mmret.errors import IndexCorrupt, IndexFormatError, MmretError
 from mmret.index import schema
 from mmret.index.lock import LOCK, WriterLock
-from mmret.index.segments_file import DTYPE, SEGMENT_BYTES, VECTORS, SegmentMap, sync_folder
+from mmret.index.segments_file import SEGMENT_BYTES, VECTORS, Layout, SegmentMap, sync_folder
 from mmret.index.snapshot import Snapshot, read_segments
 from mmret.index.writer import IndexWriter
 
@@ -33,8 +33,12 @@ class IndexStore:
         self._closed = False
 
     @classmethod
-    def create(cls, folder: Path, *, dim: int, meta: Mapping[str, str]) -> IndexStore:
-        """Make an empty index in a folder that is new or empty, and open it; `meta` is the caller's to read back."""
+    def create(cls, folder: Path, *, dim: int, meta: Mapping[str, str], dtype: str = "f32") -> IndexStore:
+        """Make an empty index in a folder that is new or empty, and open it; `meta` is the caller's to read back.
+
+        `dtype` "f16" halves the vectors and rounds each number to 11 bits.
+        """
+        layout = Layout(dim, dtype)
         folder.mkdir(parents=True, exist_ok=True)
         if not _may_become_index(folder):
             raise IndexFormatError(f"{folder} holds other files: it is no index, and none is made in it")
@@ -44,8 +48,8 @@ class IndexStore:
                 own = {
                     "format": str(schema.FORMAT),
                     "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                    "dim": str(dim),
-                    "dtype": DTYPE,
+                    "dim": str(layout.dim),
+                    "dtype": layout.dtype,
                     "generation": "0",
                 }
                 schema.create(folder, {**meta, **own})
@@ -73,8 +77,8 @@ class IndexStore:
                 store = cls(folder, connection, meta)
                 _check_meta(folder, meta)
                 for segment in read_segments(connection):
-                    if segment.dim != store.dim:
-                        raise IndexCorrupt(f"{folder}: vectors of {segment.dim} numbers among those of {store.dim}")
+                    if segment.layout != store.layout:
+                        raise IndexCorrupt(f"{folder}: {segment.name} holds vectors of another kind than the index")
                     if segment.rows:
                         SegmentMap(folder, segment)
             except BaseException:
@@ -85,7 +89,12 @@ class IndexStore:
     @property
     def dim(self) -> int:
         """Numbers in a vector."""
-        return int(self.meta["dim"])
+        return self.layout.dim
+
+    @property
+    def layout(self) -> Layout:
+        """How a vector is stored."""
+        return Layout(int(self.meta["dim"]), self.meta["dtype"])
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -127,7 +136,7 @@ class IndexStore:
             schema.sqlite_errors(self.folder),
             closing(schema.connect(self.folder, "rw")) as connection,
         ):
-            with closing(IndexWriter(self.folder, connection, self.dim, self.segment_bytes)) as writer:
+            with closing(IndexWriter(self.folder, connection, self.layout, self.segment_bytes)) as writer:
                 yield writer
             connection.execute("PRAGMA busy_timeout=100")  # a reader may keep the log from shrinking: no matter
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -173,8 +182,8 @@ def _connect_to_read(folder: Path) -> sqlite3.Connection:
 def _check_meta(folder: Path, meta: Mapping[str, str]) -> None:
     """Refuse rows that contradict the format."""
     try:
-        sound = int(meta["dim"]) > 0 and int(meta["generation"]) >= 0
-        sound = sound and meta["dtype"] == DTYPE and meta["format"] == str(schema.FORMAT)
+        Layout(int(meta["dim"]), meta["dtype"])
+        sound = int(meta["generation"]) >= 0 and meta["format"] == str(schema.FORMAT)
     except (KeyError, ValueError):
         sound = False
     if not sound:

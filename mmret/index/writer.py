@@ -13,25 +13,18 @@ from numpy.typing import NDArray
 
 from mmret.errors import MmretError
 from mmret.index.rows import Encoded, Failed, Outcome, Reused, StoredFile, Touched
-from mmret.index.segments_file import (
-    DTYPE,
-    NORM_TOLERANCE,
-    Block,
-    Segment,
-    SegmentAppender,
-    segment_name,
-)
+from mmret.index.segments_file import NORM_TOLERANCE, Block, Layout, Segment, SegmentAppender, segment_name
 from mmret.index.snapshot import FILE_ROWS, find_file, read_segments, stored_file
 
 
 class IndexWriter:
     """Appends vectors and commits rows; made by `IndexStore.writer`, which holds the lock."""
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection, dim: int, segment_bytes: int) -> None:
+    def __init__(self, folder: Path, connection: sqlite3.Connection, layout: Layout, segment_bytes: int) -> None:
         self._folder = folder
         self._connection = connection
-        self._dim = dim
-        self._rows_per_segment = max(1, segment_bytes // (4 * dim))
+        self._layout = layout
+        self._rows_per_segment = max(1, segment_bytes // layout.row_bytes)
         self._appenders: list[SegmentAppender] = []  # with uncommitted rows, the last one open to more
         self._pending: list[Block] = []
 
@@ -54,11 +47,11 @@ class IndexWriter:
 
     def append(self, vectors: NDArray[np.float32]) -> list[Block]:
         """Write unit vectors (rows, dim) behind the committed ones; nobody sees them before `commit`."""
-        assert vectors.ndim == 2 and vectors.shape[1] == self._dim, vectors.shape
+        assert vectors.ndim == 2 and vectors.shape[1] == self._layout.dim, vectors.shape
         norms = np.linalg.norm(vectors, axis=1)
         assert np.all(np.abs(norms - 1) <= NORM_TOLERANCE), "vectors must be checked before they come here"
         blocks = []
-        with self._storage_errors(vectors.nbytes):
+        with self._storage_errors(len(vectors) * self._layout.row_bytes):
             while len(vectors):
                 appender = self._open_end()
                 room = self._rows_per_segment - appender.rows
@@ -113,7 +106,7 @@ class IndexWriter:
     def _new_segment(self, after: int) -> Segment:
         row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'segment'").fetchone()
         number = max(after, row[0] if row else 0) + 1
-        return Segment(number, segment_name(number), 0, self._dim, 0, sealed=False)
+        return Segment(number, segment_name(number, self._layout.dtype), 0, self._layout, 0, sealed=False)
 
     def _sync(self) -> None:
         """Put vectors on the disk BEFORE any row names them."""
@@ -131,7 +124,6 @@ class IndexWriter:
             self._connection.execute("UPDATE segment SET sealed = 1 WHERE id = ?", (segment.id,))
 
     def _put_segment(self, appender: SegmentAppender) -> None:
-        size = appender.rows * self._dim * 4
         sealed = int(appender.rows >= self._rows_per_segment)
         crc = appender.crc.to_bytes(4, "big")
         self._connection.execute(
@@ -141,9 +133,9 @@ class IndexWriter:
                 "id": appender.segment.id,
                 "name": appender.segment.name,
                 "rows": appender.rows,
-                "dim": self._dim,
-                "dtype": DTYPE,
-                "bytes": size,
+                "dim": self._layout.dim,
+                "dtype": self._layout.dtype,
+                "bytes": appender.rows * self._layout.row_bytes,
                 "crc": crc,
                 "sealed": sealed,
             },

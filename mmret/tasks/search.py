@@ -71,6 +71,7 @@ class IndexInfo:
     seconds: float
     vector_bytes: int
     dim: int
+    dtype: str
     model: str
     encoder: str
     fingerprint: str
@@ -87,11 +88,19 @@ class Index:
         self.folder = store.folder
 
     @classmethod
-    def open(cls, folder: PathLike, encoder: SearchEncoder | None, *, model: str | None = None) -> Index:
+    def open(
+        cls,
+        folder: PathLike,
+        encoder: SearchEncoder | None,
+        *,
+        model: str | None = None,
+        store: str | None = None,
+    ) -> Index:
         """Open the index in `folder`; with an encoder, make it where there is none.
 
         Without an encoder an index can tell about itself and forget files, no more. `model` is noted in a new index
-        as the name that finds the encoder again; the encoder's own name where it is not given.
+        as the name that finds the encoder again; the encoder's own name where it is not given. `store` is how a new
+        index keeps its vectors: "f32", or "f16" for half the space and scores that differ from the fourth digit on.
         """
         folder = absolute(folder)
         if encoder is not None and not IndexStore.exists(folder):
@@ -104,14 +113,19 @@ class Index:
                 "mmret": __version__,
             }
             meta = {"encoder": json.dumps(identity), "model": model or encoder.name}
-            store = IndexStore.create(folder, dim=encoder.dim, meta=meta)
+            opened = IndexStore.create(folder, dim=encoder.dim, meta=meta, dtype=store or "f32")
         else:
-            store = IndexStore.open(folder)
-        index = cls(store, encoder)
+            opened = IndexStore.open(folder)
+        index = cls(opened, encoder)
         try:
             index._check_encoder()
+            if store not in {None, opened.layout.dtype}:
+                raise MmretError(
+                    f"{folder} stores its vectors as {opened.layout.dtype}, which is chosen when an index is made. "
+                    "Leave out --store, or index the recordings into another folder"
+                )
         except BaseException:
-            store.close()
+            opened.close()
             raise
         return index
 
@@ -191,6 +205,7 @@ class Index:
             seconds=totals.seconds,
             vector_bytes=totals.vector_bytes,
             dim=self._store.dim,
+            dtype=self._store.layout.dtype,
             model=self.model,
             encoder=str(identity["name"]),
             fingerprint=str(identity["fingerprint"]),

@@ -73,3 +73,17 @@ def test_check_lists_damage_with_exit_code_1(run: Run, sounds: Path, tmp_path: P
 def test_what_a_file_name_smuggles_in_is_spelt_out() -> None:
     assert shown("a\x1b[31mb\n\u202e") == r"a\x1b[31mb\n\u202e"
     assert shown("caf\u00e9 \udcff") == "caf\u00e9 \\udcff"
+
+
+def test_the_number_format_is_chosen_when_an_index_is_made(run: Run, sounds: Path, tmp_path: Path) -> None:
+    assert run("index", sounds, "--to", tmp_path / "half", "--store", "f16").exit_code == 0
+    run("index", sounds, "--to", tmp_path / "full")
+    half, full = (json.loads(run("info", tmp_path / name, "--json").stdout) for name in ("half", "full"))
+    assert (half["dtype"], full["dtype"]) == ("f16", "f32")
+    assert half["vector_bytes"] * 2 == full["vector_bytes"]
+    assert json.loads(run("search", tmp_path / "half", "800", "--json").stdout.splitlines()[0])["path"].endswith(
+        "800.wav"
+    )
+    result = run("index", sounds, "--to", tmp_path / "full", "--store", "f16")
+    assert isinstance(result.exception, MmretError)
+    assert "stores its vectors as f32" in str(result.exception)
