@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mmret.errors import IndexCorrupt
-from mmret.index.segments_file import VECTORS, Block, Segment, SegmentMap
+from mmret.index.segments_file import Block, Segment, SegmentMap, unnamed_files
 from mmret.index.snapshot import Snapshot
 from mmret.index.store import IndexStore
 
@@ -32,7 +32,7 @@ def check(store: IndexStore) -> CheckReport:
         for segment in segments:
             problems += _segment_problems(store.folder, snapshot, segment)
         named = {segment.name for segment in segments}
-        unused = sorted(entry.name for entry in (store.folder / VECTORS).iterdir() if entry.name not in named)
+        unused = [path.name for path in unnamed_files(store.folder, named)]
         size = sum(segment.bytes for segment in segments)
         return CheckReport(snapshot.window_count(), size, problems, unused)
 

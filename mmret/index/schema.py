@@ -109,6 +109,17 @@ def create(folder: Path, meta: Mapping[str, str]) -> None:
     unfinished.rename(folder / DATABASE)
 
 
+def sync_log(folder: Path) -> None:
+    """Put what SQLite has logged on the disk; the log's own file holds no locks, so opening it here is safe."""
+    log = folder / f"{DATABASE}-wal"
+    if log.exists():
+        descriptor = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def check_header(folder: Path) -> None:
     """Refuse anything but an index of this format, from the first 100 bytes, before SQLite sees the file."""
     path = folder / DATABASE

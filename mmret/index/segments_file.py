@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import zlib
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ VECTORS = "vectors"
 SEGMENT_BYTES = 256 * 2**20
 NORM_TOLERANCE = 1e-3
 ROUNDING = {"f32": 0.0, "f16": 2.0**-11}  # how much storing may change a norm
+_SEGMENT_FILE = re.compile(r"\d{6,}\.(f32|f16)")
 _NUMBERS: dict[str, np.dtype[Any]] = {"f32": np.dtype("<f4"), "f16": np.dtype("<f2")}
 
 
@@ -85,6 +88,12 @@ class Block:
 def segment_name(segment: int, dtype: str) -> str:
     """File name of a segment inside the vectors folder."""
     return f"{segment:06d}.{dtype}"
+
+
+def unnamed_files(folder: Path, names: Set[str]) -> list[Path]:
+    """Vector files of the index in `folder` that are not among `names`; files of another pattern are not ours."""
+    files = sorted((folder / VECTORS).iterdir())
+    return [path for path in files if _SEGMENT_FILE.fullmatch(path.name) and path.name not in names]
 
 
 def sync_folder(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from mmret.errors import IndexCorrupt, IndexFormatError, MmretError
 from mmret.index import schema
 from mmret.index.lock import LOCK, WriterLock
 from mmret.index.segments_file import SEGMENT_BYTES, VECTORS, Layout, SegmentMap, sync_folder
-from mmret.index.snapshot import Snapshot, read_segments
+from mmret.index.snapshot import Snapshot
 from mmret.index.writer import IndexWriter
 
 
@@ -76,11 +76,8 @@ class IndexStore:
                 meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
                 store = cls(folder, connection, meta)
                 _check_meta(folder, meta)
-                for segment in read_segments(connection):
-                    if segment.layout != store.layout:
-                        raise IndexCorrupt(f"{folder}: {segment.name} holds vectors of another kind than the index")
-                    if segment.rows:
-                        SegmentMap(folder, segment)
+                with store._reading(store._map):
+                    pass
             except BaseException:
                 connection.close()
                 raise
@@ -99,33 +96,63 @@ class IndexStore:
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """One consistent state from start to end, whatever a writer does meanwhile, with its vectors mapped."""
-        with self.rows() as snapshot:
-            self._map(snapshot)
+        with self._reading(self._map_and_verify) as snapshot:
             yield snapshot
 
     @contextmanager
     def rows(self) -> Iterator[Snapshot]:
         """As `snapshot`, without the vectors."""
+        with self._reading(lambda snapshot: None) as snapshot:
+            yield snapshot
+
+    @contextmanager
+    def _reading(self, prepare: Callable[[Snapshot], None]) -> Iterator[Snapshot]:
+        """One generation, after `prepare` found in it all that it needs."""
         with self._guard, schema.sqlite_errors(self.folder):
             self._check_usable()
             assert not self._connection.in_transaction, "reads do not nest"
-            self._connection.execute("BEGIN")
             try:
-                yield Snapshot(self.folder, self._connection)
+                yield self._begin(prepare)
             finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("COMMIT")
+
+    def _begin(self, prepare: Callable[[Snapshot], None]) -> Snapshot:
+        failed_at = -1
+        while True:
+            self._connection.execute("BEGIN")
+            snapshot = Snapshot(self.folder, self._connection)
+            try:
+                prepare(snapshot)
+                return snapshot
+            except IndexCorrupt:
+                # a compaction may have deleted the files of this generation since: then there is a newer one
+                if snapshot.generation == failed_at:
+                    raise
+                failed_at = snapshot.generation
                 self._connection.execute("COMMIT")
 
     def _map(self, snapshot: Snapshot) -> None:
-        """Give `snapshot` its segments; each block's checksum is computed once in the life of this store."""
-        for segment in snapshot.segments():
+        """Give `snapshot` its segments, and let go of those that no longer exist."""
+        segments = snapshot.segments()
+        for gone in self._maps.keys() - {segment.id for segment in segments}:
+            del self._maps[gone]
+        for segment in segments:
+            if segment.layout != self.layout:
+                raise IndexCorrupt(f"{self.folder}: {segment.name} holds vectors of another kind than the index")
             known = self._maps.get(segment.id)
             if known is None or known.segment.rows != segment.rows:
                 self._maps[segment.id] = SegmentMap(self.folder, segment)
-            blocks = snapshot.blocks(segment.id)
-            fresh = [block for block in blocks if (block.segment, block.first_row) not in self._verified]
-            self._maps[segment.id].verify(fresh)
-            self._verified.update((block.segment, block.first_row) for block in fresh)
             snapshot.maps.append(self._maps[segment.id])
+
+    def _map_and_verify(self, snapshot: Snapshot) -> None:
+        """As `_map`; each block's checksum is computed once in the life of this store."""
+        self._map(snapshot)
+        for vectors in snapshot.maps:
+            blocks = snapshot.blocks(vectors.segment.id)
+            fresh = [block for block in blocks if (block.segment, block.first_row) not in self._verified]
+            vectors.verify(fresh)
+            self._verified.update((block.segment, block.first_row) for block in fresh)
 
     @contextmanager
     def writer(self) -> Iterator[IndexWriter]:
@@ -137,6 +164,7 @@ class IndexStore:
             closing(schema.connect(self.folder, "rw")) as connection,
         ):
             with closing(IndexWriter(self.folder, connection, self.layout, self.segment_bytes)) as writer:
+                writer.delete_unnamed()
                 yield writer
             connection.execute("PRAGMA busy_timeout=100")  # a reader may keep the log from shrinking: no matter
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

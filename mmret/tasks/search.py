@@ -17,6 +17,7 @@ from mmret import __version__
 from mmret.audio.decode import decode_blocks
 from mmret.errors import AudioError, EncoderMismatch, IndexCorrupt, MmretError
 from mmret.index.check import CheckReport, check
+from mmret.index.compaction import CompactReport, compact
 from mmret.index.merge import MergedHit, MergeOptions, ScoredWindow, merge_hits
 from mmret.index.rows import WindowRow
 from mmret.index.schema import FORMAT
@@ -30,6 +31,7 @@ __all__ = [
     "AddProgress",
     "AddReport",
     "CheckReport",
+    "CompactReport",
     "FailedFile",
     "Hit",
     "Index",
@@ -218,6 +220,10 @@ class Index:
         with self._store.rows() as snapshot:
             failed = [file for file in snapshot.files() if file.status == "failed"]
         return [FailedFile(Path(os.fsdecode(file.path)), file.reason or "") for file in failed]
+
+    def compact(self) -> CompactReport:
+        """Give back the space of what was removed or replaced; readers go on undisturbed."""
+        return compact(self._store)
 
     def check(self) -> CheckReport:
         """Read every row and vector and list what is damaged."""

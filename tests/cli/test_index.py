@@ -87,3 +87,12 @@ def test_the_number_format_is_chosen_when_an_index_is_made(run: Run, sounds: Pat
     result = run("index", sounds, "--to", tmp_path / "full", "--store", "f16")
     assert isinstance(result.exception, MmretError)
     assert "stores its vectors as f32" in str(result.exception)
+
+
+def test_compact_gives_back_what_was_removed(run: Run, sounds: Path, tmp_path: Path) -> None:
+    run("index", sounds, "--to", tmp_path / "index")
+    run("remove", tmp_path / "index", sounds / "200.wav")
+    row = json.loads(run("compact", tmp_path / "index", "--json").stdout)
+    assert (row["windows"], row["forgotten"], row["freed_bytes"] * 2) == (6, 1, row["vector_bytes"])
+    assert run("compact", tmp_path / "index").stdout.startswith(f"{tmp_path / 'index'}: 0.0 MiB freed, 6 windows take")
+    assert "nothing is damaged" in run("check", tmp_path / "index").stdout
