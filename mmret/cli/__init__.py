@@ -19,7 +19,7 @@ __all__ = ["app", "main"]
 CANNOT_CONTINUE = 3
 INTERRUPTED = 130
 PIPE_CLOSED = 141
-INDEX_FORMAT = 1  # that of mmret.index.schema, which is too heavy for --version
+INDEX_FORMAT = 2  # that of mmret.index.schema, which is too heavy for --version
 
 START_PAGE = f"""mmret {__version__}: search recordings by words and by sound
 

@@ -64,9 +64,13 @@ def index(
     json: Json = False,
 ) -> None:
     """Make recordings searchable: add what is new or changed, skip what is known."""
+    from mmret.index.store import IndexStore
     from mmret.tasks.indexing import find_audio
+    from mmret.tasks.maintenance import migrate_index
 
     find_audio(paths)  # a mistyped path is told before a model is loaded or an index made
+    if IndexStore.exists(to):
+        migrate_index(to)
     with open_index(to, model=model, runtime=runtime, create=True, store=store) as opened, _progress() as progress:
         report = opened.add(paths, progress=progress)
     for failed in report.failed:
@@ -127,10 +131,9 @@ def remove(
 
 def check(folder: IndexFolder, json: Json = False) -> None:
     """Read every row and vector of an index and list what is damaged."""
-    from mmret.tasks.search import Index
+    from mmret.tasks.maintenance import check_index
 
-    with Index.open(folder, None) as opened:
-        report = opened.check()
+    report = check_index(folder)
     if json:
         print_json({"index": folder, **asdict(report)})
     else:

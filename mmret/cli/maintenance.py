@@ -1,4 +1,4 @@
-"""Verbs that keep an index in good order: compact."""
+"""Verbs that keep an index in good order: compact, migrate."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mmret.cli.printing import print_json, shown
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command."""
     app.command("compact")(compact)
+    app.command("migrate")(migrate)
 
 
 def compact(folder: IndexFolder, json: Json = False) -> None:
@@ -26,3 +27,16 @@ def compact(folder: IndexFolder, json: Json = False) -> None:
         return
     size, freed = (f"{size / 2**20:.1f} MiB" for size in (report.vector_bytes, report.freed_bytes))
     typer.echo(f"{shown(folder)}: {freed} freed, {report.windows} windows take {size}")
+
+
+def migrate(folder: IndexFolder, json: Json = False) -> None:
+    """Bring an index that an older mmret made to the present format."""
+    from mmret.tasks.maintenance import migrate_index
+
+    report = migrate_index(folder)
+    if json:
+        print_json({"index": folder, **asdict(report)})
+    elif report.had == report.has:
+        typer.echo(f"{shown(folder)}: has format {report.has} already")
+    else:
+        typer.echo(f"{shown(folder)}: format {report.had} became {report.has}")

@@ -26,15 +26,23 @@ class CheckReport:
 
 def check(store: IndexStore) -> CheckReport:
     """Read every row and every vector of an index and list what does not hold."""
-    with store.rows() as snapshot:
-        problems = snapshot.problems_of_rows()
-        segments = snapshot.segments()
-        for segment in segments:
-            problems += _segment_problems(store.folder, snapshot, segment)
-        named = {segment.name for segment in segments}
-        unused = [path.name for path in unnamed_files(store.folder, named)]
-        size = sum(segment.bytes for segment in segments)
-        return CheckReport(snapshot.window_count(), size, problems, unused)
+    problems: list[str] = []
+    try:
+        store.prove()
+    except IndexCorrupt as error:
+        problems.append(str(error))
+    try:
+        with store.rows() as snapshot:
+            problems += snapshot.problems_of_rows()
+            segments = snapshot.segments()
+            for segment in segments:
+                problems += _segment_problems(store.folder, snapshot, segment)
+            named = {segment.name for segment in segments}
+            unused = [path.name for path in unnamed_files(store.folder, named)]
+            size = sum(segment.bytes for segment in segments)
+            return CheckReport(snapshot.window_count(), size, problems, unused)
+    except IndexCorrupt as error:  # so badly that the rows cannot be gone through
+        return CheckReport(0, 0, [*problems, str(error)], [])
 
 
 def _segment_problems(folder: Path, snapshot: Snapshot, segment: Segment) -> Iterator[str]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmret.errors import MmretError
+from mmret.index.proofs import put_all_proofs
 from mmret.index.segments_file import Block, SegmentMap
 from mmret.index.snapshot import read_segments
 from mmret.index.store import IndexStore
@@ -100,9 +101,11 @@ def _move(writer: IndexWriter, plan: _Plan, maps: Sequence[SegmentMap]) -> None:
         places = _places(blocks)[plan.vector_of]
         with writer.appended():
             connection.execute("DELETE FROM window WHERE deleted_gen IS NOT NULL")
+            connection.execute("DELETE FROM proof")
             connection.execute("DELETE FROM file WHERE status = 'gone'")
             moved = zip(places[:, 0].tolist(), places[:, 1].tolist(), plan.windows.tolist(), strict=True)
             connection.executemany("UPDATE window SET segment = ?, row = ? WHERE id = ?", moved)
+            put_all_proofs(connection)
             connection.executemany("DELETE FROM block WHERE segment = ?", old)
             connection.executemany("DELETE FROM segment WHERE id = ?", old)
     finally:

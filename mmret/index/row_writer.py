@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from mmret.index.proofs import put_proof
 from mmret.index.rows import Encoded, Failed, Outcome, Reused, Touched
 from mmret.index.segments_file import Block, SegmentAppender
 from mmret.index.snapshot import find_file
@@ -67,16 +68,18 @@ def put_outcome(connection: sqlite3.Connection, outcome: Outcome, number: int) -
         file = _put_file(connection, outcome, length, number)
         _insert_windows(connection, ((file, *window) for window in windows))
     elif isinstance(outcome, Touched):
-        values = (outcome.recording.mtime_ns, outcome.file)
-        connection.execute("UPDATE file SET mtime_ns = ? WHERE id = ?", values)
+        file = outcome.file
+        connection.execute("UPDATE file SET mtime_ns = ? WHERE id = ?", (outcome.recording.mtime_ns, file))
     else:
-        _put_file(connection, outcome, (None, None), number)
+        file = _put_file(connection, outcome, (None, None), number)
+    put_proof(connection, file)
 
 
 def remove_file(connection: sqlite3.Connection, file: int, reason: str, number: int) -> None:
     """Take a file and its windows out of every later search."""
     _delete_windows(connection, file, number)
     connection.execute("UPDATE file SET status = 'gone', reason = ? WHERE id = ?", (reason, file))
+    put_proof(connection, file)
 
 
 def _put_file(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmret.errors import IndexCorrupt
+from mmret.index.proofs import rows_contradictions, unproved
 from mmret.index.rows import StoredFile, Totals, WindowRow
+from mmret.index.schema import read_generation
 from mmret.index.segments_file import Block, Layout, Segment, SegmentMap, segment_name
 
 FILE_ROWS = (
@@ -25,8 +28,7 @@ class Snapshot:
         self.folder = folder
         self.maps: list[SegmentMap] = []
         self._connection = connection
-        row = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
-        self.generation = int(row[0])
+        self.generation = read_generation(folder, connection)
 
     def segments(self) -> list[Segment]:
         """Vector files that hold committed rows, in order of creation."""
@@ -91,15 +93,12 @@ class Snapshot:
         return int(self._connection.execute("SELECT COUNT(*) FROM window WHERE deleted_gen IS NULL").fetchone()[0])
 
     def problems_of_rows(self) -> list[str]:
-        """Faults that SQLite finds in its own file, and windows that name no vector."""
-        problems = [f"rows: {row[0]}" for row in self._connection.execute("PRAGMA quick_check") if row[0] != "ok"]
-        for table, row, parent, _ in self._connection.execute("PRAGMA foreign_key_check"):
-            problems.append(f"rows: {table} {row} names a {parent} that does not exist")
-        lost = self._connection.execute(
-            "SELECT COUNT(*) FROM window JOIN segment ON segment.id = segment WHERE row < 0 OR row >= segment.rows"
-        ).fetchone()[0]
-        if lost:
-            problems.append(f"rows: {lost} windows name vectors that were never committed")
+        """Rows that contradict themselves or each other, and recordings whose rows are not proved."""
+        problems = [f"rows: {problem}" for problem in rows_contradictions(self._connection)]
+        for file in unproved(self._connection):
+            row = self._connection.execute(f"{FILE_ROWS} WHERE file.id = ?", (file,)).fetchone()
+            name = "" if row is None else f" ({os.fsdecode(stored_file(row).path)})"
+            problems.append(f"rows: what is kept about file {file}{name} is not what was written")
         return problems
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from mmret.errors import IndexCorrupt, IndexFormatError, MmretError
 from mmret.index import schema
 from mmret.index.lock import LOCK, WriterLock
+from mmret.index.seal import prove, settle
 from mmret.index.segments_file import SEGMENT_BYTES, VECTORS, Layout, SegmentMap, sync_folder
 from mmret.index.snapshot import Snapshot
 from mmret.index.writer import IndexWriter
@@ -42,7 +43,7 @@ class IndexStore:
         folder.mkdir(parents=True, exist_ok=True)
         if not _may_become_index(folder):
             raise IndexFormatError(f"{folder} holds other files: it is no index, and none is made in it")
-        with WriterLock(folder):
+        with WriterLock(folder), schema.sqlite_errors(folder):
             if not (folder / schema.DATABASE).exists():  # else another process was faster: open what it made
                 (folder / VECTORS).mkdir(exist_ok=True)
                 own = {
@@ -55,6 +56,8 @@ class IndexStore:
                 schema.create(folder, {**meta, **own})
                 sync_folder(folder)
                 sync_folder(folder.parent)
+                with closing(schema.connect(folder, "rw")) as connection:
+                    settle(folder, connection)
         return cls.open(folder)
 
     @staticmethod
@@ -64,20 +67,30 @@ class IndexStore:
 
     @classmethod
     def open(cls, folder: Path) -> IndexStore:
-        """Open an index for reading; after a fork the child opens its own."""
-        if not cls.exists(folder):
-            reason = "there is no such folder" if not folder.exists() else f"it has no {schema.DATABASE}"
-            raise IndexFormatError(f"{folder} is no index: {reason}. Make one with: mmret index PATH --to {folder}")
+        """Open an index for reading, its rows proved; after a fork the child opens its own."""
+        store = cls.open_unproved(folder)
+        try:
+            store.prove()
+            with store._reading(store._map):
+                pass
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def open_unproved(cls, folder: Path) -> IndexStore:
+        """Open an index in which bytes may be damaged, to look for them; `open` is for every other use."""
+        schema.require(folder)
         schema.check_header(folder)
         with schema.sqlite_errors(folder):
             connection = _connect_to_read(folder)
             try:
+                schema.check_version(folder, connection)
                 schema.check_tables(folder, connection)
                 meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
                 store = cls(folder, connection, meta)
                 _check_meta(folder, meta)
-                with store._reading(store._map):
-                    pass
             except BaseException:
                 connection.close()
                 raise
@@ -92,6 +105,12 @@ class IndexStore:
     def layout(self) -> Layout:
         """How a vector is stored."""
         return Layout(int(self.meta["dim"]), self.meta["dtype"])
+
+    def prove(self) -> None:
+        """Raise IndexCorrupt unless the rows are those that were committed."""
+        with self._guard, schema.sqlite_errors(self.folder):
+            self._check_usable()
+            prove(self.folder, self._connection)
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -163,11 +182,14 @@ class IndexStore:
             schema.sqlite_errors(self.folder),
             closing(schema.connect(self.folder, "rw")) as connection,
         ):
-            with closing(IndexWriter(self.folder, connection, self.layout, self.segment_bytes)) as writer:
-                writer.delete_unnamed()
-                yield writer
-            connection.execute("PRAGMA busy_timeout=100")  # a reader may keep the log from shrinking: no matter
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            schema.check_version(self.folder, connection)
+            prove(self.folder, connection)  # before anything is built on it
+            try:
+                with closing(IndexWriter(self.folder, connection, self.layout, self.segment_bytes)) as writer:
+                    writer.delete_unnamed()
+                    yield writer
+            finally:
+                settle(self.folder, connection)
 
     def close(self) -> None:
         """Close the rows; maps stay valid for arrays still in use."""

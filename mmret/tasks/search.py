@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -106,26 +106,14 @@ class Index:
         """
         folder = absolute(folder)
         if encoder is not None and not IndexStore.exists(folder):
-            identity = {
-                "name": encoder.name,
-                "fingerprint": encoder.fingerprint,
-                "sample_rate": encoder.sample_rate,
-                "window_s": encoder.windows.window_s,
-                "hop_s": encoder.windows.hop_s,
-                "mmret": __version__,
-            }
-            meta = {"encoder": json.dumps(identity), "model": model or encoder.name}
+            meta = {"encoder": _identity_of(encoder), "model": model or encoder.name}
             opened = IndexStore.create(folder, dim=encoder.dim, meta=meta, dtype=store or "f32")
         else:
             opened = IndexStore.open(folder)
         index = cls(opened, encoder)
         try:
-            index._check_encoder()
-            if store not in {None, opened.layout.dtype}:
-                raise MmretError(
-                    f"{folder} stores its vectors as {opened.layout.dtype}, which is chosen when an index is made. "
-                    "Leave out --store, or index the recordings into another folder"
-                )
+            _check_encoder(index, index._identity(), encoder)
+            _check_dtype(opened, store)
         except BaseException:
             opened.close()
             raise
@@ -172,7 +160,7 @@ class Index:
         min_score: float | None = None,
     ) -> list[Hit]:
         """The `k` places that sound most like a recording, or like its part from start_s to stop_s."""
-        query = self._sound(absolute(path), start_s, stop_s)
+        query = _sound(self._needed_encoder(), absolute(path), start_s, stop_s)
         return self._hits(query, _Request(k, min_score, NEAR_THE_BEST))
 
     def similar(
@@ -186,7 +174,7 @@ class Index:
     ) -> list[Hit]:
         """As `search_audio`, leaving out what was asked with: the file itself, or its part."""
         path = absolute(path)
-        query = self._sound(path, start_s, stop_s)
+        query = _sound(self._needed_encoder(), path, start_s, stop_s)
         region_s = (start_s or 0.0, float("inf") if stop_s is None else stop_s)
         return self._hits(query, _Request(k, min_score, NEAR_THE_BEST, _Region(os.fsencode(path), *region_s)))
 
@@ -269,27 +257,10 @@ class Index:
         except (KeyError, TypeError, ValueError) as error:
             raise IndexCorrupt(f"{self.folder}: what it says about its model cannot be read") from error
 
-    def _check_encoder(self) -> None:
-        theirs, ours = self._identity(), self._encoder
-        if ours is not None and theirs.get("fingerprint") != ours.fingerprint:
-            raise EncoderMismatch(
-                f"{self.folder} was made by {theirs['name']} ({str(theirs.get('fingerprint'))[:12]}); you opened it "
-                f"with {ours.name} ({ours.fingerprint[:12]}). Open it with --model {self.model}, or index the "
-                "recordings with the new model into another folder: mmret index PATH --to FOLDER --model MODEL"
-            )
-
     def _needed_encoder(self) -> SearchEncoder:
         if self._encoder is None:
             raise MmretError(f"{self.folder} was opened without an encoder; open it with the model {self.model}")
         return self._encoder
-
-    def _sound(self, path: Path, start_s: float | None, stop_s: float | None) -> NDArray[np.float32]:
-        """Unit vector (dim,) of a recording or a part of it."""
-        encoder = self._needed_encoder()
-        whole = start_s is None and stop_s is None
-        clip = path if whole else _excerpt(path, encoder.sample_rate, start_s or 0.0, stop_s)
-        vector: NDArray[np.float32] = encoder.encode_audio([clip])[0]
-        return vector
 
     def _hits(self, query: NDArray[np.float32], request: _Request) -> list[Hit]:
         with self._store.snapshot() as snapshot:
@@ -361,6 +332,45 @@ class _Request:
             for one in windows
             if self.min_score is None or one.score >= self.min_score
         ][: self.k]
+
+
+def _identity_of(encoder: SearchEncoder) -> str:
+    """What an index notes about the encoder that makes it."""
+    return json.dumps(
+        {
+            "name": encoder.name,
+            "fingerprint": encoder.fingerprint,
+            "sample_rate": encoder.sample_rate,
+            "window_s": encoder.windows.window_s,
+            "hop_s": encoder.windows.hop_s,
+            "mmret": __version__,
+        }
+    )
+
+
+def _check_encoder(index: Index, theirs: Mapping[str, str | float], ours: SearchEncoder | None) -> None:
+    if ours is not None and theirs.get("fingerprint") != ours.fingerprint:
+        raise EncoderMismatch(
+            f"{index.folder} was made by {theirs['name']} ({str(theirs.get('fingerprint'))[:12]}); you opened it "
+            f"with {ours.name} ({ours.fingerprint[:12]}). Open it with --model {index.model}, or index the "
+            "recordings with the new model into another folder: mmret index PATH --to FOLDER --model MODEL"
+        )
+
+
+def _check_dtype(store: IndexStore, wanted: str | None) -> None:
+    if wanted not in {None, store.layout.dtype}:
+        raise MmretError(
+            f"{store.folder} stores its vectors as {store.layout.dtype}, which is chosen when an index is made. "
+            "Leave out --store, or index the recordings into another folder"
+        )
+
+
+def _sound(encoder: SearchEncoder, path: Path, start_s: float | None, stop_s: float | None) -> NDArray[np.float32]:
+    """Unit vector (dim,) of a recording or a part of it."""
+    whole = start_s is None and stop_s is None
+    clip = path if whole else _excerpt(path, encoder.sample_rate, start_s or 0.0, stop_s)
+    vector: NDArray[np.float32] = encoder.encode_audio([clip])[0]
+    return vector
 
 
 def _several(paths: PathLike | Iterable[PathLike]) -> list[PathLike]:

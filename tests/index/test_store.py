@@ -173,7 +173,7 @@ def test_an_index_of_another_format_is_refused_and_unharmed(tmp_path: Path) -> N
         connection.execute("PRAGMA user_version=7")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     before = (tmp_path / "index.sqlite").read_bytes()
-    with pytest.raises(IndexFormatError, match=r"format 7; this mmret reads 1"):
+    with pytest.raises(IndexFormatError, match=r"format 7; this mmret reads 2"):
         IndexStore.open(tmp_path)
     with pytest.raises(IndexFormatError, match="format 7"):
         new_store(tmp_path)
