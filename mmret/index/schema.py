@@ -92,6 +92,20 @@ def connect(folder: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
+def connect_to_read(folder: Path) -> sqlite3.Connection:
+    """Read-only connection; on a medium that cannot be written to, one that needs no side files."""
+    connection = connect(folder, "ro")
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        if (folder / f"{DATABASE}-wal").exists():
+            raise
+        # Nobody can be writing where nothing can be written, so reading without locks is safe.
+        return connect(folder, "ro&immutable=1")
+    return connection
+
+
 def create(folder: Path, meta: Mapping[str, str]) -> None:
     """Write an empty index's rows into `folder`: complete under a temporary name, then renamed."""
     unfinished = folder / f"{DATABASE}.new"

@@ -41,7 +41,7 @@ class IndexStore:
         """
         layout = Layout(dim, dtype)
         folder.mkdir(parents=True, exist_ok=True)
-        if not _may_become_index(folder):
+        if not may_become_index(folder):
             raise IndexFormatError(f"{folder} holds other files: it is no index, and none is made in it")
         with WriterLock(folder), schema.sqlite_errors(folder):
             if not (folder / schema.DATABASE).exists():  # else another process was faster: open what it made
@@ -84,7 +84,7 @@ class IndexStore:
         schema.require(folder)
         schema.check_header(folder)
         with schema.sqlite_errors(folder):
-            connection = _connect_to_read(folder)
+            connection = schema.connect_to_read(folder)
             try:
                 schema.check_version(folder, connection)
                 schema.check_tables(folder, connection)
@@ -204,7 +204,7 @@ class IndexStore:
             raise MmretError(f"{self.folder} was opened before a fork; open it again in this process")
 
 
-def _may_become_index(folder: Path) -> bool:
+def may_become_index(folder: Path) -> bool:
     """Whether `folder` is empty but for what a stopped creation leaves (or holds an index already)."""
     if (folder / schema.DATABASE).exists():
         return True
@@ -213,20 +213,6 @@ def _may_become_index(folder: Path) -> bool:
         if not ours and not (entry.name == VECTORS and entry.is_dir() and not any(entry.iterdir())):
             return False
     return True
-
-
-def _connect_to_read(folder: Path) -> sqlite3.Connection:
-    """Read-only connection; on a medium that cannot be written to, one that needs no side files."""
-    connection = schema.connect(folder, "ro")
-    try:
-        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError:
-        connection.close()
-        if (folder / f"{schema.DATABASE}-wal").exists():
-            raise
-        # Nobody can be writing where nothing can be written, so reading without locks is safe.
-        return schema.connect(folder, "ro&immutable=1")
-    return connection
 
 
 def _check_meta(folder: Path, meta: Mapping[str, str]) -> None:

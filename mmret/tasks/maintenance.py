@@ -1,4 +1,4 @@
-"""What keeps an index in good order when it cannot be opened as usual: check, migrate."""
+"""What keeps an index in good order when it cannot be opened as usual: check, migrate, salvage."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ from pathlib import Path
 from mmret.errors import IndexCorrupt
 from mmret.index.check import CheckReport, check
 from mmret.index.migrations import migrate
+from mmret.index.salvage import LostFile, SalvageReport, salvage
 from mmret.index.schema import FORMAT
 from mmret.index.store import IndexStore
 from mmret.tasks.recordings import absolute
 
-__all__ = ["CheckReport", "MigrationReport", "check_index", "migrate_index"]
+__all__ = [
+    "CheckReport",
+    "LostFile",
+    "MigrationReport",
+    "SalvageReport",
+    "check_index",
+    "migrate_index",
+    "salvage_index",
+]
 
 
 @dataclass(frozen=True)
@@ -38,3 +47,8 @@ def check_index(folder: str | Path) -> CheckReport:
 def migrate_index(folder: str | Path) -> MigrationReport:
     """Bring an index of an older format to the present one; the old rows are kept beside it."""
     return MigrationReport(migrate(absolute(folder)), FORMAT)
+
+
+def salvage_index(folder: str | Path, out: str | Path) -> SalvageReport:
+    """Copy what is proved to be whole in a damaged index into a new one at `out`, and tell what is lost."""
+    return salvage(absolute(folder), absolute(out))

@@ -125,3 +125,19 @@ def test_check_tells_of_an_index_that_cannot_be_opened(run: Run, sounds: Path, t
     result = run("check", tmp_path / "index", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["problems"]
+
+
+def test_salvage_saves_what_is_whole_and_lists_the_rest_with_exit_code_1(
+    run: Run, sounds: Path, tmp_path: Path
+) -> None:
+    run("index", sounds, "--to", tmp_path / "index")
+    vectors = tmp_path / "index" / "vectors" / "000001.f32"
+    vectors.write_bytes(vectors.read_bytes()[:-1])
+    result = run("salvage", tmp_path / "index", tmp_path / "saved", "--json")
+    row = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert len(row["lost"]) + row["files"] == 3
+    assert str(sounds) in result.stderr
+    assert run("index", sounds, "--to", tmp_path / "saved").exit_code == 0
+    whole = run("salvage", tmp_path / "saved", tmp_path / "again")
+    assert whole.stdout == f"{tmp_path / 'again'}: 3 whole recordings, 9 windows, 0 lost\n"
