@@ -12,6 +12,7 @@ from typing import Any
 from mmret.errors import IndexCorrupt
 from mmret.index.proofs import LIVE_WINDOWS, file_digest
 from mmret.index.rows import Recording, WindowRow
+from mmret.index.schema import UNREADABLE
 from mmret.index.seal import read_seal
 from mmret.index.segments_file import Layout
 
@@ -46,7 +47,7 @@ def proved_meta(folder: Path, connection: sqlite3.Connection) -> Mapping[str, st
     try:
         meta = meta or dict(connection.execute("SELECT key, value FROM meta").fetchall())
         Layout(int(meta["dim"]), meta["dtype"])
-    except (sqlite3.Error, KeyError, ValueError, TypeError) as error:
+    except (*UNREADABLE, KeyError, ValueError, TypeError) as error:
         raise IndexCorrupt(f"{folder}: what kind of vectors it holds cannot be read any more") from error
     return meta
 
@@ -63,7 +64,7 @@ def prove_file(connection: sqlite3.Connection, file: int) -> ProvedFile | str:
         try:
             if file_digest(connection, file, scan=scan) == proof[0]:
                 return _read(connection, file, scan)
-        except sqlite3.Error:
+        except UNREADABLE:
             continue
     row = _first(connection, _FILE, file)
     try:
@@ -84,7 +85,7 @@ def _first(connection: sqlite3.Connection, query: str, value: int) -> Any:
     """First row of a query, None where there is none or it cannot be read."""
     try:
         return connection.execute(query, (value,)).fetchone()
-    except sqlite3.Error:
+    except UNREADABLE:
         return None
 
 
@@ -109,6 +110,6 @@ def _until_damage(connection: sqlite3.Connection, query: str) -> list[int]:
         for (value,) in connection.execute(query):
             if isinstance(value, int):
                 found.append(value)
-    except sqlite3.Error:
+    except UNREADABLE:
         pass
     return found

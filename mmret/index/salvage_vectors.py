@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmret.index.schema import UNREADABLE
 from mmret.index.segments_file import VECTORS, Layout, segment_name
 
 _READ_BYTES = 2**24
@@ -86,7 +87,7 @@ class ProvedVectors:
         """Rows of a query up to where the table cannot be read."""
         try:
             yield from self._connection.execute(query, (segment,))
-        except sqlite3.Error:
+        except UNREADABLE:
             return
 
 

@@ -51,6 +51,9 @@ _FORMAT_1 = (
 PROOF_TABLE = "CREATE TABLE proof(file INTEGER PRIMARY KEY REFERENCES file(id), digest BLOB NOT NULL) STRICT"
 TABLES = {1: _FORMAT_1, 2: (*_FORMAT_1, PROOF_TABLE)}
 
+# what damaged rows raise; the second for text, even that of an error message, that is not UTF-8
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+
 _LIMITS = {
     sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
     sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 50,
@@ -60,7 +63,7 @@ _LIMITS = {
 
 @contextmanager
 def sqlite_errors(folder: Path) -> Iterator[None]:
-    """Turn what SQLite reports about `folder` into errors that a caller can act on."""
+    """Turn what SQLite and open files report about `folder` into errors that a caller can act on."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -70,8 +73,12 @@ def sqlite_errors(folder: Path) -> Iterator[None]:
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             raise IndexLocked(f"{folder}: another process is writing to its rows; try again later") from error
         raise MmretError(f"{folder / DATABASE}: {error} ({name}). Check the free space and the disk") from error
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         raise IndexCorrupt(f"{folder / DATABASE} is damaged: {error}") from error
+    except OSError as error:
+        if error.filename is None:  # of a call on an open file: say at least which index it belongs to
+            raise MmretError(f"{folder}: {error.strerror}. Check the free space and the disk") from error
+        raise
 
 
 def connect(folder: Path, mode: str) -> sqlite3.Connection:

@@ -39,7 +39,12 @@ def built() -> Path:
 
 def run_under_shim(module: str, *words: str | Path) -> Any:
     """What `python -m tests.faults.MODULE` prints as JSON, with the shim loaded before libc."""
-    environment = {**os.environ, "LD_PRELOAD": str(built()), "OMP_NUM_THREADS": "1"}
+    return run_module(module, *words, LD_PRELOAD=str(built()))
+
+
+def run_module(module: str, *words: str | Path, **variables: str) -> Any:
+    """What `python -m tests.faults.MODULE` prints as JSON; in a process of its own, as it may crash."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
     command = [sys.executable, "-m", f"tests.faults.{module}", *map(str, words)]
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, (ended.returncode, ended.stderr[-4000:])

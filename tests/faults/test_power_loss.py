@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,16 +13,6 @@ import pytest
 from tests.faults.replay import Call, Disk, read_log, write_folder
 from tests.faults.scenarios import SCENARIOS, State, expected_states, goes_on, prepare, state_after_crash
 from tests.faults.shim import SYNC, run_under_shim
-
-MEMORY = Path("/dev/shm")
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder in memory, where there is one: thousands of indexes are made in it."""
-    folder = Path(tempfile.mkdtemp(prefix="mmret-power-", dir=MEMORY if MEMORY.is_dir() else None))
-    yield folder
-    shutil.rmtree(folder)
 
 
 @dataclass
