@@ -60,9 +60,10 @@ def file_ids(connection: sqlite3.Connection) -> list[int]:
 def prove_file(connection: sqlite3.Connection, file: int) -> ProvedFile | str:
     """A file as it was written, or its path (its number, where that is lost) if that cannot be proved."""
     proof = _first(connection, "SELECT digest FROM proof WHERE file = ?", file)
-    for scan in WAYS if proof is not None else ():
+    digest = None if proof is None else proof[0]
+    for scan in WAYS if digest is not None else ():  # a damaged proof may hold none, and match a file that is gone
         try:
-            if file_digest(connection, file, scan=scan) == proof[0]:
+            if file_digest(connection, file, scan=scan) == digest:
                 return _read(connection, file, scan)
         except UNREADABLE:
             continue

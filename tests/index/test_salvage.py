@@ -197,3 +197,19 @@ def test_an_older_format_and_a_foreign_folder_are_refused(tmp_path: Path) -> Non
     with pytest.raises(IndexCorrupt, match="not a database"):
         salvage(tmp_path / "foreign", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_proof_of_nothing_proves_no_file_that_is_gone(folder: Path, tmp_path: Path) -> None:
+    before = held(folder)
+    with closing(sqlite3.connect(folder / "index.sqlite", isolation_level=None)) as connection:
+        (digest,) = connection.execute("SELECT digest FROM proof WHERE file = 2").fetchone()
+        connection.execute("UPDATE proof SET file = 500 WHERE file = 2")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database = folder / "index.sqlite"
+    # a row of a 16-byte blob becomes one of a NULL, as a single flipped bit does it
+    stored = database.read_bytes()
+    assert stored.count(b"\x03\x00\x2c" + digest) == 1
+    database.write_bytes(stored.replace(b"\x03\x00\x2c" + digest, b"\x03\x00\x00" + digest))
+    report = salvage(folder, tmp_path / "out")
+    assert sorted(lost.path for lost in report.lost) == ["/sounds/01", "file 500"]
+    assert held(tmp_path / "out") == {path: windows for path, windows in before.items() if path != b"/sounds/01"}
