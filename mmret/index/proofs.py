@@ -36,6 +36,12 @@ def file_digest(connection: sqlite3.Connection, file: int, *, scan: str = "") ->
     return hashed.digest()
 
 
+def is_proved(connection: sqlite3.Connection, file: int) -> bool:
+    """Whether a file's rows are those that were committed."""
+    row = connection.execute("SELECT digest FROM proof WHERE file = ?", (file,)).fetchone()
+    return row is not None and row[0] is not None and file_digest(connection, file) == row[0]
+
+
 def put_proof(connection: sqlite3.Connection, file: int) -> None:
     """Note the digest of a file as it is now, in the transaction that changed it."""
     digest = file_digest(connection, file)

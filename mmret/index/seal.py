@@ -88,19 +88,43 @@ def read_seal(folder: Path) -> Seal | None:
         raise IndexCorrupt(f"{path} is no seal. {_WITHOUT}") from error
 
 
-def prove(folder: Path, connection: sqlite3.Connection) -> None:
-    """Raise IndexCorrupt unless the rows are those that were sealed, or newer; at the state of one moment."""
+def prove(folder: Path, connection: sqlite3.Connection) -> bool:
+    """Raise IndexCorrupt unless the rows are those that were sealed, or newer; at the state of one moment.
+
+    False where they are newer because a writer is at work, or was killed: then SQLite's log holds checksums of what it
+    holds, and the rest is for `prove_each` or for whoever uses a recording's rows.
+    """
     while True:
         seal = read_seal(folder)  # before the rows: what it speaks of was committed then
         connection.execute("BEGIN")
         try:
+            if _is_ahead(folder, connection, seal):
+                return False
             problem = _problem(folder, connection, seal)
         finally:
             connection.execute("COMMIT")
         if problem is None:
-            return
+            return True
         if read_seal(folder) == seal:  # else a writer was at work meanwhile
             raise IndexCorrupt(problem)
+
+
+def prove_each(folder: Path, connection: sqlite3.Connection) -> None:
+    """Raise IndexCorrupt unless every recording's rows are proved; much slower than a seal, and needs none."""
+    try:
+        seal = read_seal(folder)
+    except IndexCorrupt:
+        seal = None
+    problem = _contradiction(folder / schema.DATABASE, connection, seal)
+    if problem is not None:
+        raise IndexCorrupt(problem)
+
+
+def _is_ahead(folder: Path, connection: sqlite3.Connection, seal: Seal | None) -> bool:
+    """Whether the rows are newer than their seal, with the log of a writer beside them."""
+    log_file = folder / f"{schema.DATABASE}-wal"
+    newer = schema.read_generation(folder, connection) > (NO_GENERATION if seal is None else seal.generation)
+    return newer and log_file.exists() and log_file.stat().st_size > 0
 
 
 def _problem(folder: Path, connection: sqlite3.Connection, seal: Seal | None) -> str | None:
@@ -114,9 +138,6 @@ def _problem(folder: Path, connection: sqlite3.Connection, seal: Seal | None) ->
         )
     if seal is not None and generation == sealed:
         return _damaged_page(database, _page_crcs(connection), seal.page_crcs)
-    log = folder / f"{schema.DATABASE}-wal"
-    if log.exists() and log.stat().st_size:
-        return None  # a writer is at work, or was killed: SQLite's log holds checksums of what is not sealed
     return _contradiction(database, connection, seal)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmret.errors import IndexCorrupt
-from mmret.index.proofs import rows_contradictions, unproved
+from mmret.index.proofs import is_proved, rows_contradictions, unproved
 from mmret.index.rows import StoredFile, Totals, WindowRow
 from mmret.index.schema import read_generation
 from mmret.index.segments_file import Block, Layout, Segment, SegmentMap, segment_name
@@ -24,8 +24,9 @@ _ROWS_PER_QUERY = 500
 class Snapshot:
     """Reads inside one transaction of `connection`; `maps` holds the vectors committed in it."""
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, folder: Path, connection: sqlite3.Connection, *, covered: bool) -> None:
         self.folder = folder
+        self._covered = covered  # by a seal, when the index was opened
         self.maps: list[SegmentMap] = []
         self._connection = connection
         self.generation = read_generation(folder, connection)
@@ -65,12 +66,14 @@ class Snapshot:
             yield stored_file(row)
 
     def paths_of(self, files: Iterable[int]) -> dict[int, bytes]:
-        """Absolute paths of files by id."""
+        """Absolute paths of files by id; the rows of each are proved, unless the seal did that for all."""
         paths = {}
         for file in files:
             row = self._connection.execute(f"{FILE_ROWS} WHERE file.id = ?", (file,)).fetchone()
             if row is None:
                 raise IndexCorrupt(f"{self.folder}: windows name file {file}, which has no row")
+            if not self._covered and not is_proved(self._connection, file):
+                raise IndexCorrupt(f"{self.folder}: what is kept about file {file} is not what was written")
             paths[file] = stored_file(row).path
         return paths
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from mmret.errors import IndexCorrupt, IndexFormatError, MmretError
 from mmret.index import schema
 from mmret.index.lock import LOCK, WriterLock
-from mmret.index.seal import prove, settle
+from mmret.index.seal import prove, prove_each, settle
 from mmret.index.segments_file import SEGMENT_BYTES, VECTORS, Layout, SegmentMap, sync_folder
 from mmret.index.snapshot import Snapshot
 from mmret.index.writer import IndexWriter
@@ -32,6 +32,7 @@ class IndexStore:
         self._guard = threading.RLock()
         self._pid = os.getpid()
         self._closed = False
+        self._covered = False
 
     @classmethod
     def create(cls, folder: Path, *, dim: int, meta: Mapping[str, str], dtype: str = "f32") -> IndexStore:
@@ -110,7 +111,7 @@ class IndexStore:
         """Raise IndexCorrupt unless the rows are those that were committed."""
         with self._guard, schema.sqlite_errors(self.folder):
             self._check_usable()
-            prove(self.folder, self._connection)
+            self._covered = prove(self.folder, self._connection)
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -140,7 +141,7 @@ class IndexStore:
         failed_at = -1
         while True:
             self._connection.execute("BEGIN")
-            snapshot = Snapshot(self.folder, self._connection)
+            snapshot = Snapshot(self.folder, self._connection, covered=self._covered)
             try:
                 prepare(snapshot)
                 return snapshot
@@ -183,7 +184,9 @@ class IndexStore:
             closing(schema.connect(self.folder, "rw")) as connection,
         ):
             schema.check_version(self.folder, connection)
-            prove(self.folder, connection)  # before anything is built on it
+            # before anything is built on them; after a writer was killed no seal covers the rows
+            if not prove(self.folder, connection):
+                prove_each(self.folder, connection)
             try:
                 with closing(IndexWriter(self.folder, connection, self.layout, self.segment_bytes)) as writer:
                     writer.delete_unnamed()

@@ -1,6 +1,7 @@
 """Damages an index in many ways and asks it each time: python -m tests.faults.damage KIND COUNT SEED FOLDER.
 
-KIND is "flips" (one byte at a time; COUNT 0: every byte of every file) or "corruptions" (ranges, cuts, swaps, losses).
+KIND is "flips" (one byte at a time; COUNT 0: every byte of every file), "corruptions" (ranges, cuts, swaps, losses), or
+"killed" (flips in an index whose writer was killed, so that its log holds the last commits and no seal covers them).
 """
 
 from __future__ import annotations
@@ -39,6 +40,20 @@ def make_index(folder: Path) -> None:
         made_up.remove(store, ["b"])
     for side_file in ("-wal", "-shm"):
         (folder / f"index.sqlite{side_file}").unlink(missing_ok=True)
+
+
+def make_killed(folder: Path) -> list[Any]:
+    """An index as a killed writer leaves it; answers after each of the commits that only its log holds."""
+    live = folder.with_name("live")
+    make_index(live)
+    with closing(IndexStore.open(live)) as store:
+        answers = [answer(live)]
+        with store.writer() as writer:
+            for number, name in enumerate("hij"):
+                writer.commit([encoded(writer, name, unit_rows(3, seed=60 + number))])
+                answers.append(answer(live))
+            shutil.copytree(live, folder, ignore=shutil.ignore_patterns("*-shm"))
+    return answers
 
 
 def answer(folder: Path) -> Any:
@@ -127,15 +142,15 @@ HARMS: tuple[Callable[[bytes, np.random.Generator], bytes | None], ...] = (
 )
 
 
-def fault(folder: Path, expected: Any) -> tuple[str, str | None]:
-    """How an index answers: as before ("harmless"), not at all ("refused"), or what is wrong with its answer."""
+def fault(folder: Path, expected: list[Any]) -> tuple[str, str | None]:
+    """How an index answers: as it did ("harmless"), not at all ("refused"), or what is wrong with its answer."""
     try:
         given = answer(folder)
     except MmretError:
         return "refused", None
     except Exception as error:
         return "fault", f"{type(error).__name__}: {error}"
-    return ("harmless", None) if given == expected else ("fault", "a wrong answer")
+    return ("harmless", None) if given in expected else ("fault", "a wrong answer")
 
 
 def salvage_fault(folder: Path, out: Path, whole: made_up.Contents) -> str | None:
@@ -156,16 +171,19 @@ def salvage_fault(folder: Path, out: Path, whole: made_up.Contents) -> str | Non
 def main(kind: str, count: int, seed: int, place: Path) -> dict[str, Any]:
     """Damage, ask, repair, over and over."""
     folder = place / "index"
-    make_index(folder)
+    expected = make_killed(folder) if kind == "killed" else []
+    if kind != "killed":
+        make_index(folder)
     pristine = {
         str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
     }
-    expected = answer(folder)
-    with closing(IndexStore.open(folder)) as store:
+    whole_copy = shutil.copytree(folder, place / "whole")
+    expected.append(answer(whole_copy))
+    with closing(IndexStore.open(whole_copy)) as store:
         whole = made_up.contents(store)
     generator = np.random.Generator(np.random.PCG64(seed))
     tally: dict[str, Any] = {"harmless": 0, "refused": 0, "fault": 0, "faults": [], "files": sorted(pristine)}
-    ways = flips if kind == "flips" else corruptions
+    ways = corruptions if kind == "corruptions" else flips
     for number, (name, (what, content)) in enumerate(ways(pristine, count, generator)):
         if content is None:
             (folder / name).unlink()
@@ -177,9 +195,10 @@ def main(kind: str, count: int, seed: int, place: Path) -> dict[str, Any]:
             wrong = wrong or salvage_fault(folder, place / "out", whole)
         if wrong:
             tally["faults"].append(f"{name}, {what}: {wrong}")
-        (folder / name).write_bytes(pristine[name])
         for side_file in ("-wal", "-shm"):
             (folder / f"index.sqlite{side_file}").unlink(missing_ok=True)
+        for one in {name, *(kept for kept in pristine if kept.endswith("-wal"))}:
+            (folder / one).write_bytes(pristine[one])
     return tally
 
 

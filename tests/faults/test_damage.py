@@ -22,6 +22,13 @@ def test_a_sample_of_corruptions(place: Path) -> None:
     assert tally["refused"] > 200
 
 
+def test_flipped_bytes_after_a_writer_was_killed_give_a_committed_state_or_an_error(place: Path) -> None:
+    tally = run_module("damage", "killed", "800", "5", place)
+    assert tally["faults"] == []
+    assert "index.sqlite-wal" in tally["files"]
+    assert tally["refused"] > 0
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_every_flipped_byte(place: Path) -> None:

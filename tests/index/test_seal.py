@@ -129,3 +129,20 @@ def test_rows_that_cannot_be_sealed_are_committed_all_the_same(folder: Path, mon
     sealed = seal.read_seal(folder)
     assert sealed is not None
     assert sealed.generation == 4
+
+
+def test_after_a_kill_a_search_proves_what_it_names_and_a_writer_proves_all(folder: Path, tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    with closing(IndexStore.open(folder)) as store, store.writer() as writer:
+        for _ in range(2):
+            writer.commit([])
+        writer.connection.execute("UPDATE window SET start_s = 7 WHERE id = 2")  # as if that page had been damaged
+        shutil.copytree(folder, killed, ignore=shutil.ignore_patterns("*-shm"))
+    with closing(IndexStore.open(killed)) as store:
+        with store.snapshot() as snapshot:
+            assert snapshot.paths_of([2]) == {2: b"/sounds/b"}
+            with pytest.raises(IndexCorrupt, match="about file 1 is not"):
+                snapshot.paths_of([1])
+        with pytest.raises(IndexCorrupt, match="about file 1 is not"), store.writer():
+            pass
+    assert any("file 1 (/sounds/a)" in problem for problem in problems(killed))
