@@ -87,7 +87,9 @@ class Disk:
                 file.pending.append(call)
 
     def left_behind(self, generator: np.random.Generator, variants: int) -> Iterator[dict[str, bytes | None]]:
-        """Contents by name that a cut at this moment can leave: the four extremes, then random ones."""
+        """Contents by name that a cut at this moment can leave: the four extremes, then random ones; 0: none."""
+        if not variants:
+            return
         everything, nothing = (lambda file: file.pending), (lambda file: [])
         for names in (len(self._naming), 0):
             for data in (everything, nothing):

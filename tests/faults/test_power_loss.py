@@ -33,15 +33,17 @@ def recorded(scenario: str, place: Path) -> tuple[list[Call], Disk, list[State]]
     return read_log(place / "log", folder), disk, expected_states(scenario, place / "expected")
 
 
-def replay(scenario: str, place: Path, variants: int, *, without: tuple[str, ...] = (), stop_at: int = 0) -> Result:
-    """Open what every cut can leave; `without` leaves out the syncs of names that begin so."""
+def replay(
+    scenario: str, place: Path, variants: int, *, share: float = 1.0, without: tuple[str, ...] = (), stop_at: int = 0
+) -> Result:
+    """Open what each of a share of the cuts can leave; `without` leaves out the syncs of names that begin so."""
     calls, disk, expected = recorded(scenario, place)
     generator = np.random.Generator(np.random.PCG64(1))
     result, seen = Result(), set()
     for number, call in enumerate([*calls, Call(0, "")]):
         result.cuts += 1
-        for contents in disk.left_behind(generator, variants):
-            key = (disk.acknowledged, hashlib.sha1(repr(sorted(contents.items())).encode()).digest())
+        for contents in disk.left_behind(generator, variants if generator.random() < share else 0):
+            key = (disk.acknowledged, _digest(contents))
             if key in seen or (not contents and not disk.acknowledged):
                 continue
             seen.add(key)
@@ -55,6 +57,13 @@ def replay(scenario: str, place: Path, variants: int, *, without: tuple[str, ...
             disk.do(call)
     assert disk.acknowledged == len(expected) - 1 or stop_at
     return result
+
+
+def _digest(contents: dict[str, bytes | None]) -> bytes:
+    hashed = hashlib.sha1()
+    for name, content in sorted(contents.items()):
+        hashed.update(f"{name} {None if content is None else len(content)}\n".encode() + (content or b""))
+    return hashed.digest()
 
 
 def _fault(folder: Path, contents: dict[str, bytes | None], allowed: list[State]) -> str | None:
@@ -72,10 +81,10 @@ def _fault(folder: Path, contents: dict[str, bytes | None], allowed: list[State]
 
 
 @pytest.mark.parametrize("scenario", sorted(SCENARIOS))
-def test_no_cut_loses_what_was_acknowledged(place: Path, scenario: str) -> None:
-    result = replay(scenario, place, 4)
+def test_cuts_here_and_there_lose_nothing_that_was_acknowledged(place: Path, scenario: str) -> None:
+    result = replay(scenario, place, 6, share=0.25)
     assert result.bad == []
-    assert result.states > 100
+    assert result.states > 50
 
 
 @pytest.mark.slow
@@ -88,4 +97,4 @@ def test_no_cut_in_ten_variants_loses_what_was_acknowledged(place: Path, scenari
 
 @pytest.mark.parametrize("without", [("vectors",), ("index.sqlite-wal",), ("",)])
 def test_the_same_calls_without_their_syncs_are_found_to_lose_something(place: Path, without: tuple[str, ...]) -> None:
-    assert replay("life", place, 4, without=without, stop_at=1).bad
+    assert replay("life", place, 4, share=0.5, without=without, stop_at=1).bad
