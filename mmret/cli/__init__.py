@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from mmret import __version__
-from mmret.cli import classify, convert, demo, export, index, search
+from mmret.cli import classify, convert, demo, export, index, maintenance, search
 from mmret.cli.printing import note, shown
 from mmret.errors import MmretError
 
@@ -19,7 +19,7 @@ __all__ = ["app", "main"]
 CANNOT_CONTINUE = 3
 INTERRUPTED = 130
 PIPE_CLOSED = 141
-INDEX_FORMAT = 1  # that of mmret.index.schema, which is too heavy for --version
+INDEX_FORMAT = 2  # that of mmret.index.schema, which is too heavy for --version
 
 START_PAGE = f"""mmret {__version__}: search recordings by words and by sound
 
@@ -49,7 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _verbs in (index, search, classify, export, convert, demo):
+for _verbs in (index, maintenance, search, classify, export, convert, demo):
     _verbs.register(app)
 
 

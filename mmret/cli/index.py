@@ -34,6 +34,13 @@ class RuntimeName(StrEnum):
     TORCH = "torch"
 
 
+class StoreName(StrEnum):
+    """How vectors are stored."""
+
+    F32 = "f32"
+    F16 = "f16"
+
+
 Runtime = Annotated[RuntimeName, typer.Option("--runtime", help="What runs the model.")]
 
 
@@ -50,13 +57,21 @@ def index(
     to: Annotated[Path, typer.Option("--to", metavar="INDEX", help="Folder of the index, made if it is new.")],
     model: Model = None,
     runtime: Runtime = RuntimeName.AUTO,
+    store: Annotated[
+        StoreName | None,
+        typer.Option("--store", help="How a new index stores vectors; f16 takes half the space.", show_default=False),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Make recordings searchable: add what is new or changed, skip what is known."""
+    from mmret.index.store import IndexStore
     from mmret.tasks.indexing import find_audio
+    from mmret.tasks.maintenance import migrate_index
 
     find_audio(paths)  # a mistyped path is told before a model is loaded or an index made
-    with open_index(to, model=model, runtime=runtime, create=True) as opened, _progress() as progress:
+    if IndexStore.exists(to):
+        migrate_index(to)
+    with open_index(to, model=model, runtime=runtime, create=True, store=store) as opened, _progress() as progress:
         report = opened.add(paths, progress=progress)
     for failed in report.failed:
         note(f"{shown(failed.path)}: {shown(failed.reason)}")
@@ -83,7 +98,7 @@ def info(folder: IndexFolder, json: Json = False) -> None:
         ("model", f"{shown(facts.model)} ({facts.dim} numbers a vector, fingerprint {shown(facts.fingerprint[:12])})"),
         ("windows", f"{facts.windows} of {facts.window_s:g} s every {facts.hop_s:g} s"),
         ("recordings", f"{facts.files} ({duration(facts.seconds)})"),
-        ("vectors", f"{facts.vector_bytes / 2**20:.1f} MiB"),
+        ("vectors", f"{facts.vector_bytes / 2**20:.1f} MiB ({shown(facts.dtype)})"),
         ("made", shown(facts.created)),
         ("failed", facts.failed),
     ):
@@ -116,10 +131,9 @@ def remove(
 
 def check(folder: IndexFolder, json: Json = False) -> None:
     """Read every row and vector of an index and list what is damaged."""
-    from mmret.tasks.search import Index
+    from mmret.tasks.maintenance import check_index
 
-    with Index.open(folder, None) as opened:
-        report = opened.check()
+    report = check_index(folder)
     if json:
         print_json({"index": folder, **asdict(report)})
     else:
@@ -131,7 +145,14 @@ def check(folder: IndexFolder, json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def open_index(folder: Path, *, model: str | None, runtime: str = RuntimeName.AUTO, create: bool = False) -> Index:
+def open_index(
+    folder: Path,
+    *,
+    model: str | None,
+    runtime: str = RuntimeName.AUTO,
+    create: bool = False,
+    store: str | None = None,
+) -> Index:
     """Open an index with its own model, or the one that is asked for."""
     from mmret.encoder import Encoder
     from mmret.index.store import IndexStore
@@ -144,7 +165,8 @@ def open_index(folder: Path, *, model: str | None, runtime: str = RuntimeName.AU
     wanted = model or known or DEFAULT_MODEL
     encoder = Encoder.from_pretrained(wanted, runtime=runtime)
     # a folder is noted as an absolute path, so that the index opens from anywhere
-    return Index.open(folder, encoder, model=str(Path(wanted).resolve()) if Path(wanted).is_dir() else wanted)
+    name = str(Path(wanted).resolve()) if Path(wanted).is_dir() else wanted
+    return Index.open(folder, encoder, model=name, store=store)
 
 
 def duration(seconds: float) -> str:

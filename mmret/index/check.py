@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mmret.errors import IndexCorrupt
-from mmret.index.segments_file import NORM_TOLERANCE, VECTORS, Block, Segment, SegmentMap
+from mmret.index.segments_file import Block, Segment, SegmentMap, unnamed_files
 from mmret.index.snapshot import Snapshot
 from mmret.index.store import IndexStore
 
@@ -26,15 +26,23 @@ class CheckReport:
 
 def check(store: IndexStore) -> CheckReport:
     """Read every row and every vector of an index and list what does not hold."""
-    with store.rows() as snapshot:
-        problems = snapshot.problems_of_rows()
-        segments = snapshot.segments()
-        for segment in segments:
-            problems += _segment_problems(store.folder, snapshot, segment)
-        named = {segment.name for segment in segments}
-        unused = sorted(entry.name for entry in (store.folder / VECTORS).iterdir() if entry.name not in named)
-        size = sum(segment.bytes for segment in segments)
-        return CheckReport(snapshot.window_count(), size, problems, unused)
+    problems: list[str] = []
+    try:
+        store.prove()
+    except IndexCorrupt as error:
+        problems.append(str(error))
+    try:
+        with store.rows() as snapshot:
+            problems += snapshot.problems_of_rows()
+            segments = snapshot.segments()
+            for segment in segments:
+                problems += _segment_problems(store.folder, snapshot, segment)
+            named = {segment.name for segment in segments}
+            unused = [path.name for path in unnamed_files(store.folder, named)]
+            size = sum(segment.bytes for segment in segments)
+            return CheckReport(snapshot.window_count(), size, problems, unused)
+    except IndexCorrupt as error:  # so badly that the rows cannot be gone through
+        return CheckReport(0, 0, [*problems, str(error)], [])
 
 
 def _segment_problems(folder: Path, snapshot: Snapshot, segment: Segment) -> Iterator[str]:
@@ -53,8 +61,8 @@ def _segment_problems(folder: Path, snapshot: Snapshot, segment: Segment) -> Ite
         except IndexCorrupt as error:
             yield str(error)
             continue
-        rows = vectors.vectors[block.first_row : block.first_row + block.rows]
-        if not np.all(np.abs(np.linalg.norm(rows, axis=1) - 1) <= NORM_TOLERANCE):  # false for NaN, too
+        rows = vectors.vectors[block.first_row : block.first_row + block.rows].astype(np.float32, copy=False)
+        if not np.all(np.abs(np.linalg.norm(rows, axis=1) - 1) <= segment.layout.norm_tolerance):  # false for NaN, too
             yield f"{vectors.path}: vectors from row {block.first_row} on are not of unit length"
 
 

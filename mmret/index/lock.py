@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -39,8 +40,9 @@ class WriterLock:
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "version": __version__,
         }
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        with contextlib.suppress(OSError):  # on a full disk the lock holds without its note, so that one can remove
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(note).encode(), 0)
         self._descriptor = descriptor
         return self
 

@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 from mmret.errors import IndexCorrupt, IndexFormatError, IndexLocked, MmretError
 
-FORMAT = 1
+FORMAT = 2
 APPLICATION_ID = 0x6D6D7265  # "mmre"
 DATABASE = "index.sqlite"
 PAGE_SIZE = 4096
 
-TABLES = (
+_FORMAT_1 = (
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
     "CREATE TABLE root(id INTEGER PRIMARY KEY AUTOINCREMENT, path BLOB NOT NULL UNIQUE) STRICT",
     (
@@ -48,6 +48,12 @@ TABLES = (
     "CREATE INDEX window_place ON window(segment, row)",
 )
 
+PROOF_TABLE = "CREATE TABLE proof(file INTEGER PRIMARY KEY REFERENCES file(id), digest BLOB NOT NULL) STRICT"
+TABLES = {1: _FORMAT_1, 2: (*_FORMAT_1, PROOF_TABLE)}
+
+# what damaged rows raise; the second for text, even that of an error message, that is not UTF-8
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+
 _LIMITS = {
     sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
     sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 50,
@@ -57,7 +63,7 @@ _LIMITS = {
 
 @contextmanager
 def sqlite_errors(folder: Path) -> Iterator[None]:
-    """Turn what SQLite reports about `folder` into errors that a caller can act on."""
+    """Turn what SQLite and open files report about `folder` into errors that a caller can act on."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -67,8 +73,12 @@ def sqlite_errors(folder: Path) -> Iterator[None]:
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             raise IndexLocked(f"{folder}: another process is writing to its rows; try again later") from error
         raise MmretError(f"{folder / DATABASE}: {error} ({name}). Check the free space and the disk") from error
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         raise IndexCorrupt(f"{folder / DATABASE} is damaged: {error}") from error
+    except OSError as error:
+        if error.filename is None:  # of a call on an open file: say at least which index it belongs to
+            raise MmretError(f"{folder}: {error.strerror}. Check the free space and the disk") from error
+        raise
 
 
 def connect(folder: Path, mode: str) -> sqlite3.Connection:
@@ -89,6 +99,20 @@ def connect(folder: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
+def connect_to_read(folder: Path) -> sqlite3.Connection:
+    """Read-only connection; on a medium that cannot be written to, one that needs no side files."""
+    connection = connect(folder, "ro")
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        if (folder / f"{DATABASE}-wal").exists():
+            raise
+        # Nobody can be writing where nothing can be written, so reading without locks is safe.
+        return connect(folder, "ro&immutable=1")
+    return connection
+
+
 def create(folder: Path, meta: Mapping[str, str]) -> None:
     """Write an empty index's rows into `folder`: complete under a temporary name, then renamed."""
     unfinished = folder / f"{DATABASE}.new"
@@ -101,7 +125,7 @@ def create(folder: Path, meta: Mapping[str, str]) -> None:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version={FORMAT}")
-        for statement in TABLES:
+        for statement in TABLES[FORMAT]:
             connection.execute(statement)
         connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
         connection.execute("COMMIT")
@@ -109,8 +133,26 @@ def create(folder: Path, meta: Mapping[str, str]) -> None:
     unfinished.rename(folder / DATABASE)
 
 
+def sync_log(folder: Path) -> None:
+    """Put what SQLite has logged on the disk; the log's own file holds no locks, so opening it here is safe."""
+    log = folder / f"{DATABASE}-wal"
+    if log.exists():
+        descriptor = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def require(folder: Path) -> None:
+    """Refuse a folder that is no index at all."""
+    if not (folder / DATABASE).is_file():
+        reason = "there is no such folder" if not folder.exists() else f"it has no {DATABASE}"
+        raise IndexFormatError(f"{folder} is no index: {reason}. Make one with: mmret index PATH --to {folder}")
+
+
 def check_header(folder: Path) -> None:
-    """Refuse anything but an index of this format, from the first 100 bytes, before SQLite sees the file."""
+    """Refuse anything but an index of this format or an older one, from 100 bytes, before SQLite sees the file."""
     path = folder / DATABASE
     with path.open("rb") as file:
         header = file.read(100)
@@ -118,16 +160,40 @@ def check_header(folder: Path) -> None:
     if not header.startswith(b"SQLite format 3\0") or len(header) < 100 or application_id != APPLICATION_ID:
         raise IndexFormatError(f"{path} was not made by mmret: {folder} is no index")
     version = int.from_bytes(header[60:64], "big")
-    if version != FORMAT:
+    if version not in TABLES:
         raise IndexFormatError(
             f"{folder} was made by another mmret, format {version}; this mmret reads {FORMAT}. "
             "Open it with that version, or index the recordings anew"
         )
 
 
-def check_tables(folder: Path, connection: sqlite3.Connection) -> None:
+def read_version(connection: sqlite3.Connection) -> int:
+    """Format number of the rows; newer than that of the header while it is still in the log."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def check_version(folder: Path, connection: sqlite3.Connection) -> None:
+    """Refuse a format that has to be migrated first."""
+    version = read_version(connection)
+    if version != FORMAT:
+        raise IndexFormatError(
+            f"{folder} has the older index format {version}; this mmret reads {FORMAT}. Bring it up to date, which "
+            f"keeps its vectors and needs no recordings: mmret migrate {folder}"
+        )
+
+
+def read_generation(folder: Path, connection: sqlite3.Connection) -> int:
+    """Number of commits so far."""
+    row = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
+    try:
+        return int(row[0])
+    except (TypeError, ValueError) as error:
+        raise IndexCorrupt(f"{folder / DATABASE}: the table meta is damaged") from error
+
+
+def check_tables(folder: Path, connection: sqlite3.Connection, version: int = FORMAT) -> None:
     """Compare the stored schema with ours, statement by statement: nothing foreign may run or hide in it."""
     rows = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
     stored = {row[0] for row in rows if row[0] != "CREATE TABLE sqlite_sequence(name,seq)"}
-    if stored != set(TABLES):
-        raise IndexCorrupt(f"{folder / DATABASE}: its tables are not those of an mmret index of format {FORMAT}")
+    if version not in TABLES or stored != set(TABLES[version]):
+        raise IndexCorrupt(f"{folder / DATABASE}: its tables are not those of an mmret index of format {version}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from mmret.index.rows import WindowRow
 from mmret.index.segments_file import SegmentMap
 from mmret.index.snapshot import Snapshot
+
+ROWS_AT_ONCE = 65_536  # of vectors that are not stored as float32
 
 
 @dataclass(frozen=True)
@@ -44,19 +47,35 @@ def _nearest_in(
     keep: Callable[[WindowRow], bool] | None,
 ) -> list[Match]:
     """At least the `count` best windows of one segment, and all that tie with the last of them."""
-    import faiss  # here, so that indexing and `mmret info` do not load it
-
     total = segment.segment.rows
     fetch = min(total, count + 16)
     while True:
-        # One query at a time: faiss then computes each row by itself, the same bits wherever the row lies.
-        found_scores, found_rows = faiss.knn(query, segment.vectors, fetch, metric=faiss.METRIC_INNER_PRODUCT)
-        scores = dict(zip(found_rows[0].tolist(), found_scores[0].tolist(), strict=True))
+        found_scores, found_rows = _best_rows(segment.vectors, query, fetch)
+        scores = dict(zip(found_rows.tolist(), found_scores.tolist(), strict=True))
         windows = snapshot.windows_at(segment.segment.id, list(scores))
         matches = [Match(window, scores[window.row]) for window in windows if keep is None or keep(window)]
-        if fetch == total or _complete(matches, count, float(found_scores[0, -1])):
+        if fetch == total or _complete(matches, count, float(found_scores[-1])):
             return matches
         fetch = min(total, fetch * 4)  # deleted or unwanted windows, or equal scores, took the places
+
+
+def _best_rows(
+    vectors: NDArray[np.floating[Any]], query: NDArray[np.float32], count: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Scores (count,) and rows (count,) of the nearest stored vectors (rows, dim), best first."""
+    import faiss  # here, so that indexing and `mmret info` do not load it
+
+    step = len(vectors) if vectors.dtype == np.float32 else ROWS_AT_ONCE
+    scores, rows = np.zeros(0, np.float32), np.zeros(0, np.int64)
+    for first in range(0, len(vectors), step):
+        some = vectors[first : first + step].astype(np.float32, copy=False)
+        # One query at a time: faiss then computes each row by itself, the same bits wherever the row lies.
+        found = faiss.knn(query, some, min(count, len(some)), metric=faiss.METRIC_INNER_PRODUCT)
+        scores = np.concatenate([scores, found[0][0]])
+        rows = np.concatenate([rows, found[1][0] + first])
+        best = np.lexsort((rows, -scores))[:count]
+        scores, rows = scores[best], rows[best]
+    return scores, rows
 
 
 def _complete(matches: list[Match], count: int, last_score: float) -> bool:

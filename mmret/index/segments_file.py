@@ -1,12 +1,15 @@
-"""Vectors of an index: append-only files of unit float32 rows, each append followed by its checksum."""
+"""Vectors of an index: append-only files of unit rows, float32 or float16, each append with its checksum."""
 
 from __future__ import annotations
 
 import mmap
 import os
+import re
 import zlib
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +17,45 @@ from numpy.typing import NDArray
 from mmret.errors import IndexCorrupt
 
 VECTORS = "vectors"
-DTYPE = "f32"
 SEGMENT_BYTES = 256 * 2**20
 NORM_TOLERANCE = 1e-3
+ROUNDING = {"f32": 0.0, "f16": 2.0**-11}  # how much storing may change a norm
+_SEGMENT_FILE = re.compile(r"\d{6,}\.(f32|f16)")
+_NUMBERS: dict[str, np.dtype[Any]] = {"f32": np.dtype("<f4"), "f16": np.dtype("<f2")}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How every vector of an index is stored: `dim` numbers of `dtype`, "f32" or "f16".
+
+    >>> Layout(384, "f16").row_bytes
+    768
+    """
+
+    dim: int
+    dtype: str = "f32"
+
+    def __post_init__(self) -> None:
+        """Refuse a layout that cannot be stored."""
+        if self.dim < 1:
+            raise ValueError(f"dim is {self.dim}, it must be at least 1")
+        if self.dtype not in _NUMBERS:
+            raise ValueError(f"dtype is {self.dtype!r}, it must be one of {', '.join(_NUMBERS)}")
+
+    @property
+    def numbers(self) -> np.dtype[Any]:
+        """The numpy type of one number, little-endian."""
+        return _NUMBERS[self.dtype]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one vector."""
+        return self.dim * self.numbers.itemsize
+
+    @property
+    def norm_tolerance(self) -> float:
+        """How far the norm of a stored vector may be from 1."""
+        return NORM_TOLERANCE + ROUNDING[self.dtype]
 
 
 @dataclass(frozen=True)
@@ -26,14 +65,14 @@ class Segment:
     id: int
     name: str
     rows: int
-    dim: int
+    layout: Layout
     crc: int
     sealed: bool
 
     @property
     def bytes(self) -> int:
         """Committed length; what lies behind it was never acknowledged."""
-        return self.rows * self.dim * 4
+        return self.rows * self.layout.row_bytes
 
 
 @dataclass(frozen=True)
@@ -46,9 +85,15 @@ class Block:
     crc32: int
 
 
-def segment_name(segment: int) -> str:
+def segment_name(segment: int, dtype: str) -> str:
     """File name of a segment inside the vectors folder."""
-    return f"{segment:06d}.{DTYPE}"
+    return f"{segment:06d}.{dtype}"
+
+
+def unnamed_files(folder: Path, names: Set[str]) -> list[Path]:
+    """Vector files of the index in `folder` that are not among `names`; files of another pattern are not ours."""
+    files = sorted((folder / VECTORS).iterdir())
+    return [path for path in files if _SEGMENT_FILE.fullmatch(path.name) and path.name not in names]
 
 
 def sync_folder(folder: Path) -> None:
@@ -78,7 +123,7 @@ class SegmentAppender:
 
     def append(self, vectors: NDArray[np.float32]) -> Block:
         """Write vectors (rows, dim) behind the last row; durable only after `sync`."""
-        payload = np.ascontiguousarray(vectors, dtype="<f4").tobytes()
+        payload = np.ascontiguousarray(vectors, dtype=self.segment.layout.numbers).tobytes()
         view = memoryview(payload)
         while view:  # a write may be short
             view = view[os.write(self._descriptor, view) :]
@@ -99,7 +144,7 @@ class SegmentAppender:
 
 
 class SegmentMap:
-    """Committed rows of one vector file as a read-only array (rows, dim), checked against their checksums."""
+    """Committed rows of one vector file as a read-only array (rows, dim) as stored, checked by their checksums."""
 
     def __init__(self, folder: Path, segment: Segment) -> None:
         self.segment = segment
@@ -115,14 +160,15 @@ class SegmentMap:
             self._map = mmap.mmap(descriptor, segment.bytes, prot=mmap.PROT_READ)
         finally:
             os.close(descriptor)
-        self.vectors: NDArray[np.float32] = np.frombuffer(self._map, dtype="<f4").reshape(segment.rows, segment.dim)
+        stored = np.frombuffer(self._map, dtype=segment.layout.numbers)
+        self.vectors: NDArray[np.floating[Any]] = stored.reshape(segment.rows, segment.layout.dim)
 
     def verify(self, blocks: list[Block]) -> None:
         """Raise IndexCorrupt at the first block whose bytes are not those that were committed."""
         for block in blocks:
             rows = self.vectors[block.first_row : block.first_row + block.rows]
             if len(rows) != block.rows or zlib.crc32(rows.view(np.uint8).data) != block.crc32:
-                offset = block.first_row * self.segment.dim * 4
+                offset = block.first_row * self.segment.layout.row_bytes
                 raise IndexCorrupt(
                     f"{self.path}: vectors of rows {block.first_row} to {block.first_row + block.rows - 1} "
                     f"(offset {offset}) are damaged. Index the recordings anew"

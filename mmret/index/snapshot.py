@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmret.errors import IndexCorrupt
+from mmret.index.proofs import is_proved, rows_contradictions, unproved
 from mmret.index.rows import StoredFile, Totals, WindowRow
-from mmret.index.segments_file import Block, Segment, SegmentMap
+from mmret.index.schema import read_generation
+from mmret.index.segments_file import Block, Layout, Segment, SegmentMap, segment_name
 
 FILE_ROWS = (
     "SELECT file.id, root.path, file.path, size, mtime_ns, sha256, status, reason "
@@ -21,12 +24,12 @@ _ROWS_PER_QUERY = 500
 class Snapshot:
     """Reads inside one transaction of `connection`; `maps` holds the vectors committed in it."""
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, folder: Path, connection: sqlite3.Connection, *, covered: bool) -> None:
         self.folder = folder
+        self._covered = covered  # by a seal, when the index was opened
         self.maps: list[SegmentMap] = []
         self._connection = connection
-        row = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
-        self.generation = int(row[0])
+        self.generation = read_generation(folder, connection)
 
     def segments(self) -> list[Segment]:
         """Vector files that hold committed rows, in order of creation."""
@@ -63,12 +66,14 @@ class Snapshot:
             yield stored_file(row)
 
     def paths_of(self, files: Iterable[int]) -> dict[int, bytes]:
-        """Absolute paths of files by id."""
+        """Absolute paths of files by id; the rows of each are proved, unless the seal did that for all."""
         paths = {}
         for file in files:
             row = self._connection.execute(f"{FILE_ROWS} WHERE file.id = ?", (file,)).fetchone()
             if row is None:
                 raise IndexCorrupt(f"{self.folder}: windows name file {file}, which has no row")
+            if not self._covered and not is_proved(self._connection, file):
+                raise IndexCorrupt(f"{self.folder}: what is kept about file {file} is not what was written")
             paths[file] = stored_file(row).path
         return paths
 
@@ -91,15 +96,12 @@ class Snapshot:
         return int(self._connection.execute("SELECT COUNT(*) FROM window WHERE deleted_gen IS NULL").fetchone()[0])
 
     def problems_of_rows(self) -> list[str]:
-        """Faults that SQLite finds in its own file, and windows that name no vector."""
-        problems = [f"rows: {row[0]}" for row in self._connection.execute("PRAGMA quick_check") if row[0] != "ok"]
-        for table, row, parent, _ in self._connection.execute("PRAGMA foreign_key_check"):
-            problems.append(f"rows: {table} {row} names a {parent} that does not exist")
-        lost = self._connection.execute(
-            "SELECT COUNT(*) FROM window JOIN segment ON segment.id = segment WHERE row < 0 OR row >= segment.rows"
-        ).fetchone()[0]
-        if lost:
-            problems.append(f"rows: {lost} windows name vectors that were never committed")
+        """Rows that contradict themselves or each other, and recordings whose rows are not proved."""
+        problems = [f"rows: {problem}" for problem in rows_contradictions(self._connection)]
+        for file in unproved(self._connection):
+            row = self._connection.execute(f"{FILE_ROWS} WHERE file.id = ?", (file,)).fetchone()
+            name = "" if row is None else f" ({os.fsdecode(stored_file(row).path)})"
+            problems.append(f"rows: what is kept about file {file}{name} is not what was written")
         return problems
 
 
@@ -108,9 +110,12 @@ def read_segments(connection: sqlite3.Connection) -> list[Segment]:
     segments = []
     query = "SELECT id, name, rows, dim, crc, sealed, bytes, dtype FROM segment ORDER BY id"
     for id_, name, rows, dim, crc, sealed, size, dtype in connection.execute(query):
-        segment = Segment(id_, name, rows, dim, int.from_bytes(crc, "big"), bool(sealed))
-        # the name becomes a path: nothing but our own pattern may
-        if segment.bytes != size or dtype != "f32" or not (name.endswith(".f32") and name[:-4].isdigit()):
+        try:
+            segment = Segment(id_, name, rows, Layout(dim, dtype), int.from_bytes(crc, "big"), bool(sealed))
+        except ValueError as error:
+            raise IndexCorrupt(f"the row of vector file {id_} ({name!r}) is damaged: {error}") from error
+        # the name becomes a path: nothing but our own may
+        if segment.bytes != size or name != segment_name(id_, dtype):
             raise IndexCorrupt(f"the row of vector file {id_} ({name!r}) contradicts itself")
         segments.append(segment)
     return segments

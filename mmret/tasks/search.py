@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from mmret import __version__
 from mmret.audio.decode import decode_blocks
 from mmret.errors import AudioError, EncoderMismatch, IndexCorrupt, MmretError
 from mmret.index.check import CheckReport, check
+from mmret.index.compaction import CompactReport, compact
 from mmret.index.merge import MergedHit, MergeOptions, ScoredWindow, merge_hits
 from mmret.index.rows import WindowRow
 from mmret.index.schema import FORMAT
@@ -30,6 +31,7 @@ __all__ = [
     "AddProgress",
     "AddReport",
     "CheckReport",
+    "CompactReport",
     "FailedFile",
     "Hit",
     "Index",
@@ -71,6 +73,7 @@ class IndexInfo:
     seconds: float
     vector_bytes: int
     dim: int
+    dtype: str
     model: str
     encoder: str
     fingerprint: str
@@ -87,31 +90,32 @@ class Index:
         self.folder = store.folder
 
     @classmethod
-    def open(cls, folder: PathLike, encoder: SearchEncoder | None, *, model: str | None = None) -> Index:
+    def open(
+        cls,
+        folder: PathLike,
+        encoder: SearchEncoder | None,
+        *,
+        model: str | None = None,
+        store: str | None = None,
+    ) -> Index:
         """Open the index in `folder`; with an encoder, make it where there is none.
 
         Without an encoder an index can tell about itself and forget files, no more. `model` is noted in a new index
-        as the name that finds the encoder again; the encoder's own name where it is not given.
+        as the name that finds the encoder again; the encoder's own name where it is not given. `store` is how a new
+        index keeps its vectors: "f32", or "f16" for half the space and scores that differ from the fourth digit on.
         """
         folder = absolute(folder)
         if encoder is not None and not IndexStore.exists(folder):
-            identity = {
-                "name": encoder.name,
-                "fingerprint": encoder.fingerprint,
-                "sample_rate": encoder.sample_rate,
-                "window_s": encoder.windows.window_s,
-                "hop_s": encoder.windows.hop_s,
-                "mmret": __version__,
-            }
-            meta = {"encoder": json.dumps(identity), "model": model or encoder.name}
-            store = IndexStore.create(folder, dim=encoder.dim, meta=meta)
+            meta = {"encoder": _identity_of(encoder), "model": model or encoder.name}
+            opened = IndexStore.create(folder, dim=encoder.dim, meta=meta, dtype=store or "f32")
         else:
-            store = IndexStore.open(folder)
-        index = cls(store, encoder)
+            opened = IndexStore.open(folder)
+        index = cls(opened, encoder)
         try:
-            index._check_encoder()
+            _check_encoder(index, index._identity(), encoder)
+            _check_dtype(opened, store)
         except BaseException:
-            store.close()
+            opened.close()
             raise
         return index
 
@@ -156,7 +160,7 @@ class Index:
         min_score: float | None = None,
     ) -> list[Hit]:
         """The `k` places that sound most like a recording, or like its part from start_s to stop_s."""
-        query = self._sound(absolute(path), start_s, stop_s)
+        query = _sound(self._needed_encoder(), absolute(path), start_s, stop_s)
         return self._hits(query, _Request(k, min_score, NEAR_THE_BEST))
 
     def similar(
@@ -170,7 +174,7 @@ class Index:
     ) -> list[Hit]:
         """As `search_audio`, leaving out what was asked with: the file itself, or its part."""
         path = absolute(path)
-        query = self._sound(path, start_s, stop_s)
+        query = _sound(self._needed_encoder(), path, start_s, stop_s)
         region_s = (start_s or 0.0, float("inf") if stop_s is None else stop_s)
         return self._hits(query, _Request(k, min_score, NEAR_THE_BEST, _Region(os.fsencode(path), *region_s)))
 
@@ -191,6 +195,7 @@ class Index:
             seconds=totals.seconds,
             vector_bytes=totals.vector_bytes,
             dim=self._store.dim,
+            dtype=self._store.layout.dtype,
             model=self.model,
             encoder=str(identity["name"]),
             fingerprint=str(identity["fingerprint"]),
@@ -203,6 +208,10 @@ class Index:
         with self._store.rows() as snapshot:
             failed = [file for file in snapshot.files() if file.status == "failed"]
         return [FailedFile(Path(os.fsdecode(file.path)), file.reason or "") for file in failed]
+
+    def compact(self) -> CompactReport:
+        """Give back the space of what was removed or replaced; readers go on undisturbed."""
+        return compact(self._store)
 
     def check(self) -> CheckReport:
         """Read every row and vector and list what is damaged."""
@@ -248,27 +257,10 @@ class Index:
         except (KeyError, TypeError, ValueError) as error:
             raise IndexCorrupt(f"{self.folder}: what it says about its model cannot be read") from error
 
-    def _check_encoder(self) -> None:
-        theirs, ours = self._identity(), self._encoder
-        if ours is not None and theirs.get("fingerprint") != ours.fingerprint:
-            raise EncoderMismatch(
-                f"{self.folder} was made by {theirs['name']} ({str(theirs.get('fingerprint'))[:12]}); you opened it "
-                f"with {ours.name} ({ours.fingerprint[:12]}). Open it with --model {self.model}, or index the "
-                "recordings with the new model into another folder: mmret index PATH --to FOLDER --model MODEL"
-            )
-
     def _needed_encoder(self) -> SearchEncoder:
         if self._encoder is None:
             raise MmretError(f"{self.folder} was opened without an encoder; open it with the model {self.model}")
         return self._encoder
-
-    def _sound(self, path: Path, start_s: float | None, stop_s: float | None) -> NDArray[np.float32]:
-        """Unit vector (dim,) of a recording or a part of it."""
-        encoder = self._needed_encoder()
-        whole = start_s is None and stop_s is None
-        clip = path if whole else _excerpt(path, encoder.sample_rate, start_s or 0.0, stop_s)
-        vector: NDArray[np.float32] = encoder.encode_audio([clip])[0]
-        return vector
 
     def _hits(self, query: NDArray[np.float32], request: _Request) -> list[Hit]:
         with self._store.snapshot() as snapshot:
@@ -340,6 +332,45 @@ class _Request:
             for one in windows
             if self.min_score is None or one.score >= self.min_score
         ][: self.k]
+
+
+def _identity_of(encoder: SearchEncoder) -> str:
+    """What an index notes about the encoder that makes it."""
+    return json.dumps(
+        {
+            "name": encoder.name,
+            "fingerprint": encoder.fingerprint,
+            "sample_rate": encoder.sample_rate,
+            "window_s": encoder.windows.window_s,
+            "hop_s": encoder.windows.hop_s,
+            "mmret": __version__,
+        }
+    )
+
+
+def _check_encoder(index: Index, theirs: Mapping[str, str | float], ours: SearchEncoder | None) -> None:
+    if ours is not None and theirs.get("fingerprint") != ours.fingerprint:
+        raise EncoderMismatch(
+            f"{index.folder} was made by {theirs['name']} ({str(theirs.get('fingerprint'))[:12]}); you opened it "
+            f"with {ours.name} ({ours.fingerprint[:12]}). Open it with --model {index.model}, or index the "
+            "recordings with the new model into another folder: mmret index PATH --to FOLDER --model MODEL"
+        )
+
+
+def _check_dtype(store: IndexStore, wanted: str | None) -> None:
+    if wanted not in {None, store.layout.dtype}:
+        raise MmretError(
+            f"{store.folder} stores its vectors as {store.layout.dtype}, which is chosen when an index is made. "
+            "Leave out --store, or index the recordings into another folder"
+        )
+
+
+def _sound(encoder: SearchEncoder, path: Path, start_s: float | None, stop_s: float | None) -> NDArray[np.float32]:
+    """Unit vector (dim,) of a recording or a part of it."""
+    whole = start_s is None and stop_s is None
+    clip = path if whole else _excerpt(path, encoder.sample_rate, start_s or 0.0, stop_s)
+    vector: NDArray[np.float32] = encoder.encode_audio([clip])[0]
+    return vector
 
 
 def _several(paths: PathLike | Iterable[PathLike]) -> list[PathLike]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from click.testing import Result
 
 from mmret.cli.printing import shown
-from mmret.errors import EncoderMismatch, IndexFormatError, MmretError
+from mmret.errors import EncoderMismatch, IndexCorrupt, IndexFormatError, MmretError
+from tests.index.old_formats import write_old_index
 
 Run = Callable[..., Result]
 
@@ -73,3 +74,70 @@ def test_check_lists_damage_with_exit_code_1(run: Run, sounds: Path, tmp_path: P
 def test_what_a_file_name_smuggles_in_is_spelt_out() -> None:
     assert shown("a\x1b[31mb\n\u202e") == r"a\x1b[31mb\n\u202e"
     assert shown("caf\u00e9 \udcff") == "caf\u00e9 \\udcff"
+
+
+def test_the_number_format_is_chosen_when_an_index_is_made(run: Run, sounds: Path, tmp_path: Path) -> None:
+    assert run("index", sounds, "--to", tmp_path / "half", "--store", "f16").exit_code == 0
+    run("index", sounds, "--to", tmp_path / "full")
+    half, full = (json.loads(run("info", tmp_path / name, "--json").stdout) for name in ("half", "full"))
+    assert (half["dtype"], full["dtype"]) == ("f16", "f32")
+    assert half["vector_bytes"] * 2 == full["vector_bytes"]
+    assert json.loads(run("search", tmp_path / "half", "800", "--json").stdout.splitlines()[0])["path"].endswith(
+        "800.wav"
+    )
+    result = run("index", sounds, "--to", tmp_path / "full", "--store", "f16")
+    assert isinstance(result.exception, MmretError)
+    assert "stores its vectors as f32" in str(result.exception)
+
+
+def test_compact_gives_back_what_was_removed(run: Run, sounds: Path, tmp_path: Path) -> None:
+    run("index", sounds, "--to", tmp_path / "index")
+    run("remove", tmp_path / "index", sounds / "200.wav")
+    row = json.loads(run("compact", tmp_path / "index", "--json").stdout)
+    assert (row["windows"], row["forgotten"], row["freed_bytes"] * 2) == (6, 1, row["vector_bytes"])
+    assert run("compact", tmp_path / "index").stdout.startswith(f"{tmp_path / 'index'}: 0.0 MiB freed, 6 windows take")
+    assert "nothing is damaged" in run("check", tmp_path / "index").stdout
+
+
+def test_an_older_index_is_migrated_by_its_verb_and_refused_by_readers(run: Run, tmp_path: Path) -> None:
+    folder = write_old_index(tmp_path / "old", 1)
+    assert "mmret migrate" in str(run("info", folder).exception)
+    assert run("migrate", folder).stdout == f"{folder}: format 1 became 2\n"
+    assert json.loads(run("migrate", folder, "--json").stdout) == {"index": str(folder), "had": 2, "has": 2}
+    assert run("migrate", folder).stdout == f"{folder}: has format 2 already\n"
+    assert "nothing is damaged" in run("check", folder).stdout
+    assert isinstance(run("migrate", tmp_path).exception, IndexFormatError)
+
+
+def test_indexing_brings_an_older_index_along(run: Run, sounds: Path, tmp_path: Path) -> None:
+    folder = write_old_index(tmp_path / "old", 1)
+    result = run("index", sounds, "--to", folder)
+    assert isinstance(result.exception, IndexCorrupt)  # it names no model: but its format is the present one by now
+    assert "nothing is damaged" in run("check", folder).stdout
+
+
+def test_check_tells_of_an_index_that_cannot_be_opened(run: Run, sounds: Path, tmp_path: Path) -> None:
+    run("index", sounds, "--to", tmp_path / "index")
+    database = tmp_path / "index" / "index.sqlite"
+    content = bytearray(database.read_bytes())
+    content[4096:] = bytes(len(content) - 4096)
+    database.write_bytes(content)
+    result = run("check", tmp_path / "index", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["problems"]
+
+
+def test_salvage_saves_what_is_whole_and_lists_the_rest_with_exit_code_1(
+    run: Run, sounds: Path, tmp_path: Path
+) -> None:
+    run("index", sounds, "--to", tmp_path / "index")
+    vectors = tmp_path / "index" / "vectors" / "000001.f32"
+    vectors.write_bytes(vectors.read_bytes()[:-1])
+    result = run("salvage", tmp_path / "index", tmp_path / "saved", "--json")
+    row = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert len(row["lost"]) + row["files"] == 3
+    assert str(sounds) in result.stderr
+    assert run("index", sounds, "--to", tmp_path / "saved").exit_code == 0
+    whole = run("salvage", tmp_path / "saved", tmp_path / "again")
+    assert whole.stdout == f"{tmp_path / 'again'}: 3 whole recordings, 9 windows, 0 lost\n"

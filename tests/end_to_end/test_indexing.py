@@ -188,7 +188,7 @@ def test_an_index_of_another_format_is_refused_and_unharmed(
     mmret("index", sounds, "--to", tmp_path / "index", "--model", model)
     with closing(sqlite3.connect(tmp_path / "index" / "index.sqlite")) as connection:
         connection.execute("PRAGMA user_version=7")
-    assert "format 7; this mmret reads 1" in refused(mmret, tmp_path, *words)
+    assert "format 7; this mmret reads 2" in refused(mmret, tmp_path, *words)
 
 
 @pytest.mark.parametrize("words", COMMANDS)

@@ -8,11 +8,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mmret.index import IndexStore
+from mmret.index.check import check
 from mmret.index.rows import Encoded, Recording
 from mmret.index.search import nearest
 
@@ -89,3 +91,34 @@ def test_the_split_over_files_changes_no_bit_of_the_result(tmp_path: Path) -> No
             with store.snapshot() as snapshot:
                 results.append([(match.window.id, match.score) for match in nearest(snapshot, query, 100)])
     assert results[0] == results[1] == results[2]
+
+
+def test_half_precision_is_searched_exactly_as_it_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, query = unit_rows(300, 5, 200), unit_rows(1, 6, 1)[0]
+    rounded = vectors.astype(np.float16).astype(np.float32)
+    results = []
+    for name, dtype, stored, rows_at_once in (("f32", "f32", rounded, 64), ("f16", "f16", vectors, 64)):
+        monkeypatch.setattr("mmret.index.search.ROWS_AT_ONCE", rows_at_once)
+        with closing(IndexStore.create(tmp_path / name, dim=DIM, meta={}, dtype=dtype)) as store:
+            store.segment_bytes = 100 * store.layout.row_bytes
+            with store.writer() as writer:
+                blocks = writer.append(stored)
+                bounds = [(float(row), row + 1.0) for row in range(len(stored))]
+                writer.commit([Encoded(Recording(b"/", b"/a", 0, 0, b"a"), 1, 300, bounds, blocks)])
+            with store.snapshot() as snapshot:
+                results.append([(match.window.id, match.score) for match in nearest(snapshot, query, 100)])
+                assert np.array_equal(np.concatenate([part.vectors for part in snapshot.maps]), rounded)
+            assert check(store).problems == []
+            assert check(store).vector_bytes == 300 * DIM * (2 if dtype == "f16" else 4)
+    assert results[0] == results[1]
+
+
+def test_half_precision_stays_within_its_rounding_of_full_precision(tmp_path: Path) -> None:
+    vectors, query = unit_rows(300, 7, 300), unit_rows(1, 8, 1)[0]
+    with closing(IndexStore.create(tmp_path, dim=DIM, meta={}, dtype="f16")) as store, store.writer() as writer:
+        writer.commit([Encoded(Recording(b"/", b"/a", 0, 0, b"a"), 1, 1, [(0, 1)] * 300, writer.append(vectors))])
+        with store.snapshot() as snapshot:
+            scores = {match.window.id: match.score for match in nearest(snapshot, query, 300)}
+    exact = vectors @ query
+    # |q . (v - round(v))| <= 2**-11 * sum |q_i v_i| <= 2**-11
+    assert max(abs(scores[row + 1] - exact[row]) for row in range(300)) <= 2.0**-11

@@ -9,44 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from mmret.errors import IndexCorrupt, IndexFormatError, IndexLocked, MmretError
 from mmret.index import IndexStore
 from mmret.index.check import check
-from mmret.index.rows import Encoded, Failed, Recording, Reused
+from mmret.index.rows import Failed, Recording, Reused
 from mmret.index.search import nearest
-from mmret.index.writer import IndexWriter
-
-DIM = 8
-
-
-def unit_rows(rows: int, seed: int = 0) -> NDArray[np.float32]:
-    """Random unit vectors (rows, DIM)."""
-    vectors = np.random.Generator(np.random.PCG64(seed)).standard_normal((rows, DIM)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def recording(name: str, sha256: bytes = b"") -> Recording:
-    """A made-up file below /sounds."""
-    return Recording(b"/sounds", b"/sounds/" + os.fsencode(name), 10, 20, sha256 or os.fsencode(name))
-
-
-def encoded(writer: IndexWriter, name: str, vectors: NDArray[np.float32]) -> Encoded:
-    """Outcome of a file with one window a second."""
-    bounds = [(float(second), second + 1.0) for second in range(len(vectors))]
-    return Encoded(recording(name), 16000, 16000 * len(vectors), bounds, writer.append(vectors))
-
-
-def add(store: IndexStore, name: str, vectors: NDArray[np.float32]) -> None:
-    """Commit one made-up file."""
-    with store.writer() as writer:
-        writer.commit([encoded(writer, name, vectors)])
-
-
-def new_store(folder: Path) -> IndexStore:
-    """An empty index."""
-    return IndexStore.create(folder, dim=DIM, meta={"encoder": "{}"})
+from tests.index.made_up import DIM, add, encoded, new_store, recording, unit_rows
 
 
 def test_committed_rows_are_there_after_reopening(tmp_path: Path) -> None:
@@ -204,7 +173,7 @@ def test_an_index_of_another_format_is_refused_and_unharmed(tmp_path: Path) -> N
         connection.execute("PRAGMA user_version=7")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     before = (tmp_path / "index.sqlite").read_bytes()
-    with pytest.raises(IndexFormatError, match=r"format 7; this mmret reads 1"):
+    with pytest.raises(IndexFormatError, match=r"format 7; this mmret reads 2"):
         IndexStore.open(tmp_path)
     with pytest.raises(IndexFormatError, match="format 7"):
         new_store(tmp_path)

@@ -287,8 +287,8 @@ def test_another_version_and_a_foreign_folder_are_told_and_unharmed(
     assert sorted(path.name for path in sounds.iterdir()) == before
     Index.open(tmp_path / "newer", encoder).close()
     with closing(sqlite3.connect(tmp_path / "newer" / "index.sqlite")) as connection:
-        connection.execute("PRAGMA user_version=2")
-    with pytest.raises(IndexFormatError, match="format 2; this mmret reads 1"):
+        connection.execute("PRAGMA user_version=3")
+    with pytest.raises(IndexFormatError, match="format 3; this mmret reads 2"):
         Index.open(tmp_path / "newer", encoder)
 
 
