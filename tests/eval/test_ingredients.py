@@ -96,7 +96,9 @@ def test_the_random_encoder_differs_from_the_trained_one_in_its_weights(ingredie
 def test_the_table_shows_a_row_a_file(run, script, tmp_path) -> None:
     run("--row", "ours", "any")
     page = tmp_path / "results.md"
-    script("tables").main(["--results", str(tmp_path / "results"), "--page", str(page)])
+    script("tables").main(
+        ["--results", str(tmp_path / "results"), "--page", str(page), "--card", str(tmp_path / "card.md")]
+    )
     lines = [line for line in page.read_text().splitlines() if line.startswith("| ")]
     assert lines[-2].startswith("| log-mel mean | 3 | ") and lines[-2].endswith(" |  |  |")
     assert lines[-1].startswith("| ours | 4 | 87.5 [")
