@@ -38,8 +38,8 @@ class MergeOptions:
     """How windows become hits.
 
     Windows join when at most `gap_s` lies between them. `score` of a hit: "max", "mean" or "duration_mean" of its
-    windows. `per_item` keeps that many hits of a recording. `relative` drops windows below that share of their
-    recording's best; without it a long even recording is one long hit.
+    windows. `per_item` keeps that many hits of a recording. With `relative` a hit is a peak and its neighbours down to
+    that share of the peak, and what overlaps it belongs to no other hit; without it a long even recording is one hit.
     """
 
     gap_s: float = 0.0
@@ -83,23 +83,65 @@ def merge_hits(
 
 def _item_hits(windows: list[ScoredWindow], options: MergeOptions) -> list[MergedHit]:
     """Hits of one item from its windows in order of time, the best `per_item` of them."""
-    if options.relative is not None:
-        best = max(window.score for window in windows)
-        # a negative best is divided, so that "close to the best" lies below it there too
-        floor = best * options.relative if best > 0 else best / options.relative
-        windows = [window for window in windows if window.score >= floor]
-    hits: list[MergedHit] = []
-    current: list[ScoredWindow] = []
-    reached_s = 0.0
-    for window in windows:
-        if current and window.start_s - reached_s > options.gap_s + GAP_TOLERANCE_S:
-            hits.append(_joined(current, options.score))
-            current = []
-        reached_s = max(reached_s, window.stop_s) if current else window.stop_s
-        current.append(window)
-    hits.append(_joined(current, options.score))
+    groups = _touching(windows, options.gap_s) if options.relative is None else _peaks(windows, options)
+    hits = [_joined(group, options.score) for group in groups]
     hits.sort(key=lambda hit: (-hit.score, hit.start_s))
     return hits[: options.per_item]
+
+
+def _touching(windows: list[ScoredWindow], gap_s: float) -> list[list[ScoredWindow]]:
+    """Runs of windows with at most gap_s between them."""
+    groups: list[list[ScoredWindow]] = []
+    reached_s = 0.0
+    for window in windows:
+        if not groups or window.start_s - reached_s > gap_s + GAP_TOLERANCE_S:
+            groups.append([])
+            reached_s = window.stop_s
+        groups[-1].append(window)
+        reached_s = max(reached_s, window.stop_s)
+    return groups
+
+
+def _peaks(windows: list[ScoredWindow], options: MergeOptions) -> list[list[ScoredWindow]]:
+    """The best window with its neighbours near it, then the best of what does not overlap them, and so on."""
+    assert options.relative is not None
+    free = [True] * len(windows)
+    groups = []
+    for peak in sorted(range(len(windows)), key=lambda row: (-windows[row].score, row)):
+        if not free[peak]:
+            continue
+        score = windows[peak].score
+        # a negative peak is divided, so that "close to the peak" lies below it there too
+        floor = score * options.relative if score > 0 else score / options.relative
+        first, last = peak, peak
+
+        def joins(row: int, neighbour: int, floor: float = floor) -> bool:
+            inside = 0 <= row < len(windows) and free[row]
+            return inside and _continues(windows[row], windows[neighbour], floor, options.gap_s)
+
+        while joins(first - 1, first):
+            first -= 1
+        while joins(last + 1, last):
+            last += 1
+        groups.append(windows[first : last + 1])
+        _take(windows, free, first, last)
+    return groups
+
+
+def _continues(window: ScoredWindow, neighbour: ScoredWindow, floor: float, gap_s: float) -> bool:
+    """Whether a window is good enough to go on with a hit, and touches its neighbour there."""
+    apart_s = max(window.start_s, neighbour.start_s) - min(window.stop_s, neighbour.stop_s)
+    return window.score >= floor and apart_s <= gap_s + GAP_TOLERANCE_S
+
+
+def _take(windows: list[ScoredWindow], free: list[bool], first: int, last: int) -> None:
+    """Mark the windows of a hit, and those before and after that overlap it, as used."""
+    start_s, stop_s = windows[first].start_s, max(window.stop_s for window in windows[first : last + 1])
+    while first and windows[first - 1].stop_s > start_s:
+        first -= 1
+    while last + 1 < len(windows) and windows[last + 1].start_s < stop_s:
+        last += 1
+    free[first : last + 1] = [False] * (last + 1 - first)
 
 
 def _joined(windows: Sequence[ScoredWindow], score: str) -> MergedHit:

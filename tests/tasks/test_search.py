@@ -62,7 +62,8 @@ def test_words_and_sounds_find_their_recording(index: Index, sounds: Path) -> No
     assert hit.score > 0.9
     assert index.search_audio(sounds / "3000.wav")[0].path == sounds / "3000.wav"
     assert len(index) == 12
-    assert [len(index.search("x", k=k)) for k in (1, 2, 100)] == [1, 2, 3]
+    assert [len(index.search("x", k=k)) for k in (1, 2)] == [1, 2]
+    assert {hit.path for hit in index.search("x", k=100)} == set(sounds.glob("*.wav"))
 
 
 def test_similar_leaves_out_the_question_itself(index: Index, sounds: Path, tmp_path: Path) -> None:
