@@ -31,15 +31,15 @@ mmret --help lists all commands, mmret COMMAND --help explains one."""
 
 
 class _Verbs(TyperGroup):
-    """The verbs; a reader that closes the pipe ends the command in silence, as it ends any other."""
+    """The verbs; what is wrong with an option is said without typer's own words before it."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:
-            _let_go_of_stdout()
-            raise typer.Exit(PIPE_CLOSED) from None
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
 
 
 app = typer.Typer(
@@ -84,11 +84,25 @@ def main() -> None:
     except BrokenPipeError:  # `| head` has read enough
         _let_go_of_stdout()
         sys.exit(PIPE_CLOSED)
+    except SystemExit as ended:
+        # typer, and rich when it prints help, turn a closed pipe into a failure
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        _let_go_of_stdout()
+        sys.exit(PIPE_CLOSED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except (MmretError, OSError) as error:
-        note(f"mmret: {shown(error)}")
+        note(f"mmret: {shown(_sentence(error))}")
         sys.exit(CANNOT_CONTINUE)
+
+
+def _sentence(error: MmretError | OSError) -> str:
+    """What an error says, without the number that the system gives it."""
+    if isinstance(error, MmretError) or error.strerror is None:
+        return str(error)
+    reason = error.strerror.lower()
+    return reason if error.filename is None else f"{os.fsdecode(error.filename)}: {reason}"
 
 
 def _let_go_of_stdout() -> None:

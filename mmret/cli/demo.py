@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,6 +87,17 @@ def _print_hits(query: str, hits: list[Hit], json: bool) -> None:
 
 def _print_next_steps(to: Path | None) -> None:
     index = shown(to) if to is not None else "indexes/sounds"
+    program = shown(_program())
     typer.echo("\nNow with recordings of your own:")
-    typer.echo(f"  mmret index FOLDER --to {index}")
-    typer.echo(f'  mmret search {index} "a dog barking"')
+    typer.echo(f"  {program} index FOLDER --to {index}")
+    typer.echo(f'  {program} search {index} "a dog barking"')
+
+
+def _program() -> str:
+    """What runs mmret from here: its name, or where that is not on the path, as in `make demo`, its place."""
+    if shutil.which("mmret"):
+        return "mmret"
+    place = Path(sys.executable).with_name("mmret")
+    if not place.is_file():
+        return f"{shlex.quote(sys.executable)} -m mmret"
+    return shlex.quote(str(place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place))

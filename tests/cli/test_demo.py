@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,7 +43,7 @@ def test_queries_and_their_hits_are_shown(run: Run, samples: Path) -> None:
     assert lines[0].startswith("3 recordings (0:00:06) indexed with ")
     hit = lines[lines.index('"3000 Hz"') + 1].split()
     assert hit[1:] == ["0.0", "-", "2.0", "s", "3000.wav"]
-    assert any(line.startswith("  mmret search indexes/sounds ") for line in lines)
+    assert any("mmret search indexes/sounds " in line for line in lines)
 
 
 def test_json_is_one_hit_a_line_with_its_query(run: Run, samples: Path) -> None:
@@ -50,6 +52,23 @@ def test_json_is_one_hit_a_line_with_its_query(run: Run, samples: Path) -> None:
     assert rows[0]["query"] == "200 Hz"
     assert rows[0]["path"] == str(samples / "200.wav")
     assert {"start_s", "stop_s", "score"} <= set(rows[0])
+
+
+@pytest.mark.parametrize(("in_venv", "program"), [(True, ".venv/bin/mmret"), (False, "{python} -m mmret")])
+def test_the_next_step_is_shown_as_it_can_be_called(
+    run: Run, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_venv: bool, program: str
+) -> None:
+    binaries = tmp_path / ".venv" / "bin"
+    binaries.mkdir(parents=True)
+    if in_venv:
+        (binaries / "mmret").touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(binaries / "python"))
+    monkeypatch.setenv("PATH", os.devnull)
+    assert f"  {program.format(python=sys.executable)} index FOLDER --to indexes/sounds\n" in run("demo").stdout
+    monkeypatch.setenv("PATH", str(binaries))
+    if in_venv:
+        assert "  mmret index FOLDER --to indexes/sounds\n" in run("demo").stdout
 
 
 def test_an_index_that_is_kept_is_used_again_beside_other_recordings(run: Run, samples: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from mmret import __version__
 from mmret.cli import INDEX_FORMAT, main
 from mmret.cli.index import DEFAULT_MODEL
 from mmret.index.schema import FORMAT
+from tests.conftest import ROOT
 from tests.tasks.fake_encoder import write_tone
 
 HEAVY = {"numpy", "torch", "faiss", "onnxruntime", "transformers", "tokenizers", "soundfile", "soxr", "sqlite3"}
@@ -77,16 +79,38 @@ def test_a_mistake_is_one_message_and_an_exit_code(words: list[str], code: int, 
     assert {path.name for path in tmp_path.iterdir()} == {"800.wav"}
 
 
-def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+@pytest.mark.parametrize("words", [[], ["--help"], ["search", "--help"], ["--version"]])
+def test_a_reader_that_has_seen_enough_is_no_error(words: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", "mmret.cli"], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+            [sys.executable, "-m", "mmret.cli", *words], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
         )
     finally:
         os.close(writing)
     assert (ended.returncode, ended.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("option", ["--runtime", "--store"])
+def test_a_wrong_choice_is_answered_with_the_right_ones(option: str, tmp_path: Path) -> None:
+    ended = mmret("index", "x.wav", "--to", "index", option, "abacus", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "'abacus' is not one of" in " ".join(ended.stderr.split())
+    assert "Value error" not in ended.stderr
+
+
+def test_an_error_of_the_system_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unreadable(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "place")
+
+    monkeypatch.setattr("mmret.tasks.search.Index.open", unreadable)
+    monkeypatch.setattr(sys, "argv", ["mmret", "info", "index"])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err == "mmret: place: permission denied\n"
 
 
 def test_an_error_for_the_user_becomes_one_printable_line(
@@ -110,3 +134,26 @@ def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 130
+
+
+def test_ctrl_c_while_the_command_line_is_loaded_ends_with_130() -> None:
+    code = (
+        "import builtins, os, signal\n"
+        "load = builtins.__import__\n"
+        "def interrupted(name, *rest):\n"
+        "    if name == 'typer':\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return load(name, *rest)\n"
+        "from mmret.__main__ import main\n"
+        "builtins.__import__ = interrupted\n"
+        "main()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_the_installed_command_and_the_module_are_the_guarded_one() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert settings["project"]["scripts"] == {"mmret": "mmret.__main__:main"}
+    ended = subprocess.run([sys.executable, "-m", "mmret", "--version"], capture_output=True, text=True, check=True)
+    assert ended.stdout == mmret("--version").stdout
