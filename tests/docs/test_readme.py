@@ -6,6 +6,8 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import typer.main
 
 import mmret.encoder
 from mmret.cli import app
+from mmret.tasks.search import IndexInfo
 from tests.conftest import ROOT
 from tests.tasks.fake_encoder import FakeEncoder, write_tone
 
@@ -93,9 +96,9 @@ def test_options_of_scripts_exist(page: Path) -> None:
     lines = [line for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
     for line in lines:
         for folder in re.findall(r"\b(train|eval)/\w+\.py\b", line)[:1]:
-            # recipes share a parser, so an option may be declared in a neighbour
+            # recipes share a parser, so an option may be declared in a neighbour; --model.dim is a setting
             scripts = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / folder).glob("*.py")))
-            for option in re.findall(r"(?<=\s)--[a-z][\w-]*", line.split(f"{folder}/", 1)[1]):
+            for option in re.findall(r"(?<=\s)--[a-z][\w-]*(?![\w.-])", line.split(f"{folder}/", 1)[1]):
                 assert f'"{option}"' in scripts, f"{page.name}: {line}"
 
 
@@ -160,6 +163,34 @@ def test_the_demo_block_is_there_to_be_filled_in() -> None:
 
 def test_the_changelog_has_the_version() -> None:
     assert f"## {mmret.__version__}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_what_is_to_be_installed_comes_from_a_clone() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    named = {
+        found for page in PAGES for found in re.findall(r"pip install (?!-)(\S+)", page.read_text(encoding="utf-8"))
+    }
+    assert named >= {".", '".[models]"', '".[train]"'}
+    assert {name.strip('`"') for name in named} <= {".", *(f".[{extra}]" for extra in extras)}
+    assert "`source .venv/bin/activate`" in README.read_text(encoding="utf-8")
+
+
+def test_the_results_that_are_made_are_those_that_are_there() -> None:
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"eval/results/(\w+\.json)", page))
+    assert named
+    assert named <= {path.name for path in (ROOT / "eval" / "results").glob("*.json")}
+    for name in ("eval/ingredients.py", "eval/plots.py", "make bench"):
+        assert f"`{name}`" in page
+
+
+def test_the_keys_of_info_are_on_the_page_of_commands() -> None:
+    (section,) = re.findall(r"^## info\n(.*?)^## ", COMMAND_PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    assert {field.name for field in fields(IndexInfo)} | {"failures"} <= set(INLINE.findall(section))
+
+
+def test_every_verb_of_an_index_is_in_the_readme() -> None:
+    assert {words[0] for words in commands(README)} >= set(verbs) - {"remove"}
 
 
 def test_pages_speak_british_english() -> None:
