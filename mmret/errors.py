@@ -7,6 +7,7 @@ MmretError
  ├── IndexCorrupt        stored bytes are damaged
  ├── IndexFormatError    an index of another version, or no index at all
  ├── IndexLocked         another process is writing
+ ├── QueryError          a search that asks for nothing: no words, or no hits
  ├── DataLayoutError     a corpus is missing or incomplete: what to fetch and where to put it
  ├── TrainingError       a run cannot go on
  └── MissingExtra        an optional package is not installed: the command that installs it
@@ -48,6 +49,10 @@ class IndexFormatError(MmretError):
 
 class IndexLocked(MmretError):
     """Another process is writing to the index."""
+
+
+class QueryError(MmretError, ValueError):
+    """A search has no words to look for, asks for no hits, or for scores that nothing can have."""
 
 
 class DataLayoutError(MmretError):

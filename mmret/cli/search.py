@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,13 +12,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmret.cli.index import IndexFolder, Json, Model, open_index
-from mmret.cli.printing import print_json, shown
+from mmret.cli.printing import note, print_json, shown
 
 if TYPE_CHECKING:
-    from mmret.tasks.search import Hit
+    from mmret.tasks.search import Hit, Index
 
 Count = Annotated[int, typer.Option("-k", min=1, help="How many hits.")]
-MinScore = Annotated[float | None, typer.Option("--min-score", help="Leave out hits below this cosine.")]
+
+
+def _number(min_score: float | None) -> float | None:
+    """Refuse NaN, below which no score lies and above which none does."""
+    if min_score is not None and math.isnan(min_score):
+        raise typer.BadParameter("nan is no score; a cosine lies between -1 and 1")
+    return min_score
+
+
+MinScore = Annotated[
+    float | None, typer.Option("--min-score", callback=_number, help="Leave out hits below this cosine.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -43,14 +55,10 @@ def search(  # noqa: PLR0913 - the options of a command are its parameters
     if text is not None and not text.strip():
         raise typer.BadParameter("the words to look for are empty")
     with open_index(folder, model=model) as index:
-        if audio is not None:
-            _print_hits(index.search_audio(audio, k=k, min_score=min_score), {}, json)
-        elif text == "-":
-            for query in map(str.strip, sys.stdin):
-                if query:
-                    _print_hits(index.search(query, k=k, min_score=min_score), {"query": query}, json)
-        elif text is not None:
-            _print_hits(index.search(text, k=k, min_score=min_score), {}, json)
+        for about, hits in _answers(index, text, audio, k=k, min_score=min_score):
+            _print_hits(hits, about, json)
+            if not hits:
+                _say_why(index, min_score)
 
 
 def similar(  # noqa: PLR0913 - the options of a command are its parameters
@@ -66,7 +74,35 @@ def similar(  # noqa: PLR0913 - the options of a command are its parameters
     if stop is not None and stop <= (start or 0.0):
         raise typer.BadParameter("--stop must lie behind --start")
     with open_index(folder, model=model) as index:
-        _print_hits(index.similar(file, start_s=start, stop_s=stop, k=k), {}, json)
+        hits = index.similar(file, start_s=start, stop_s=stop, k=k)
+        _print_hits(hits, {}, json)
+        if not hits:
+            _say_why(index, None)
+
+
+def _answers(
+    index: Index, text: str | None, audio: Path | None, *, k: int, min_score: float | None
+) -> Iterator[tuple[dict[str, str], list[Hit]]]:
+    """Hits of each query, and what is to be told about it; from stdin one query after another."""
+    if audio is not None:
+        yield {}, index.search_audio(audio, k=k, min_score=min_score)
+    elif text == "-":
+        for query in filter(None, map(str.strip, sys.stdin)):
+            yield {"query": query}, index.search(query, k=k, min_score=min_score)
+    elif text is not None:
+        yield {}, index.search(text, k=k, min_score=min_score)
+
+
+def _say_why(index: Index, min_score: float | None) -> None:
+    """Tell a person, not a program, why there are no hits."""
+    if not sys.stderr.isatty():
+        return
+    if not len(index):
+        note("the index is empty")
+    elif min_score is not None:
+        note(f"nothing scores at least {min_score:g}")
+    else:
+        note("the index holds nothing else")
 
 
 def _print_hits(hits: Iterable[Hit], about: dict[str, str], json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from mmret import __version__
 from mmret.audio.decode import decode_blocks
-from mmret.errors import AudioError, EncoderMismatch, IndexCorrupt, MmretError
+from mmret.errors import AudioError, EncoderMismatch, IndexCorrupt, MmretError, QueryError
 from mmret.index.check import CheckReport, check
 from mmret.index.compaction import CompactReport, compact
 from mmret.index.merge import MergedHit, MergeOptions, ScoredWindow, merge_hits
@@ -124,7 +125,8 @@ class Index:
     ) -> AddReport:
         """Add files and folders; what is known already is not read again, and a file that fails stops nothing.
 
-        A file counts as added once its windows are on the disk, so a run that was stopped goes on where it was.
+        A file counts as added once its windows are on the disk: after a stop those that were finished stay, and the
+        one that was being read starts again.
         """
         encoder = self._needed_encoder()
         listing = find_audio(_several(paths))
@@ -147,8 +149,10 @@ class Index:
         self, text: str, *, k: int = 10, min_score: float | None = None, merge: MergeOptions | None = NEAR_THE_BEST
     ) -> list[Hit]:
         """The `k` places that match the words best; `merge=None` gives single windows."""
-        query = self._needed_encoder().encode_text([text])[0]
-        return self._hits(query, _Request(k, min_score, merge))
+        request = _Request(k, min_score, merge)
+        if not text.strip():
+            raise QueryError("the words to look for are empty")
+        return self._hits(self._needed_encoder().encode_text([text])[0], request)
 
     def search_audio(
         self,
@@ -301,7 +305,9 @@ class _Request:
     def __post_init__(self) -> None:
         """Refuse a search for nothing."""
         if self.k < 1:
-            raise ValueError(f"k is {self.k}, it must be at least 1")
+            raise QueryError(f"k is {self.k}, it must be at least 1")
+        if self.min_score is not None and math.isnan(self.min_score):
+            raise QueryError("min_score is not a number (NaN): no score is at least that")
 
     def merged(self, snapshot: Snapshot, query: NDArray[np.float32]) -> list[MergedHit]:
         """The best k hits; windows are read until there are k, or no more windows that could make one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import Result
@@ -53,7 +54,34 @@ def test_queries_from_stdin_are_answered_one_by_one(run: Run, index: Path) -> No
     ]
 
 
-@pytest.mark.parametrize("words", [[], ["800", "--audio", "x.wav"], ["800", "-k", "0"]])
+@pytest.mark.parametrize(
+    "words", [[], ["800", "--audio", "x.wav"], ["800", "-k", "0"], [" "], ["800", "--min-score", "nan"]]
+)
 def test_wrong_usage_is_exit_code_2(run: Run, index: Path, words: list[str]) -> None:
     assert run("search", index, *words).exit_code == 2
     assert run("similar", index, "x.wav", "--start", "2", "--stop", "1").exit_code == 2
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a person at a terminal is told; nobody looks at stderr otherwise."""
+    told: list[str] = []
+    monkeypatch.setattr("mmret.cli.search.sys", SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: True)))
+    monkeypatch.setattr("mmret.cli.search.note", told.append)
+    return told
+
+
+def test_a_terminal_is_told_why_nothing_is_found(run: Run, index: Path, sounds: Path, terminal: list[str]) -> None:
+    assert rows(run("search", index, "800 Hz", "--min-score", "1.5", "--json")) == []
+    run("search", index, "800 Hz")
+    assert terminal == ["nothing scores at least 1.5"]
+    run("remove", index, sounds / "200.wav", sounds / "3000.wav")
+    run("similar", index, sounds / "800.wav")
+    run("remove", index, sounds)
+    run("search", index, "--audio", sounds / "800.wav", "--min-score", "0.5")
+    assert terminal[1:] == ["the index holds nothing else", "the index is empty"]
+
+
+def test_a_program_is_told_nothing_when_nothing_is_found(run: Run, index: Path) -> None:
+    result = run("search", index, "800 Hz", "--min-score", "1.5")
+    assert (result.exit_code, result.output) == (0, "")

@@ -8,13 +8,22 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from mmret.audio.decode import decode_blocks
-from mmret.errors import AudioError, EncoderMismatch, IndexFormatError, IndexLocked, MmretError, ModelFormatError
+from mmret.errors import (
+    AudioError,
+    EncoderMismatch,
+    IndexFormatError,
+    IndexLocked,
+    MmretError,
+    ModelFormatError,
+    QueryError,
+)
 from mmret.tasks.search import AddProgress, Index, MergeOptions
 from tests.tasks.fake_encoder import SAMPLE_RATE, FakeEncoder, tone, write_tone
 
@@ -86,8 +95,28 @@ def test_merge_and_min_score_shape_the_hits(index: Index, sounds: Path) -> None:
     assert index.search("800 Hz", min_score=1.1) == []
     joined = index.search("800 Hz", merge=MergeOptions(gap_s=0.0, score="mean"))
     assert joined[0].windows == 4
-    with pytest.raises(ValueError, match="k is 0"):
-        index.search("800 Hz", k=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "told"),
+    [
+        ("", {}, "the words to look for are empty"),
+        (" \n", {}, "the words to look for are empty"),
+        ("800 Hz", {"k": 0}, "k is 0"),
+        ("800 Hz", {"min_score": float("nan")}, "not a number"),
+    ],
+)
+def test_a_search_for_nothing_is_refused_as_on_the_command_line(
+    index: Index, sounds: Path, text: str, asked: dict[str, Any], told: str
+) -> None:
+    index.add(sounds)
+    with pytest.raises(QueryError, match=told) as refused:
+        index.search(text, **asked)
+    assert isinstance(refused.value, MmretError)
+    assert isinstance(refused.value, ValueError)
+    if asked:
+        with pytest.raises(QueryError, match=told):
+            index.similar(sounds / "800.wav", **asked)
 
 
 def test_the_same_file_twice_is_encoded_once_with_the_same_bits(
