@@ -35,9 +35,9 @@ def test_a_picture_is_drawn_without_results(draw) -> None:
     assert draw().read_bytes().startswith(b"\x89PNG")
 
 
-def test_levels_come_from_the_results(script, tmp_path) -> None:
-    (tmp_path / "ingredient_2.json").write_text(json.dumps({"metrics": {"probe_accuracy": 0.25}}))
-    assert script("plots").baselines(tmp_path) == {"random encoder": 0.25}
+def test_the_level_comes_from_the_results(script, tmp_path) -> None:
+    (tmp_path / "ingredient_1.json").write_text(json.dumps({"metrics": {"probe_accuracy": 0.25}}))
+    assert script("plots").baseline(tmp_path) == {"log-mel mean": 0.25}
 
 
 def test_missing_logs_end_with_the_command_that_makes_them(draw, logs) -> None:
