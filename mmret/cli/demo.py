@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmret.cli.index import Json, Model, duration, open_index
-from mmret.cli.printing import note, print_json, shown
+from mmret.cli.printing import counted, note, print_json, shown
 
 if TYPE_CHECKING:
     from mmret.tasks.search import Hit, Index
@@ -69,7 +69,7 @@ def _add_samples(index: Index, json: bool) -> bool:
     if not json:
         known = f", {report.skipped} known" if report.skipped else ""
         length = duration(report.seconds_of_audio)
-        typer.echo(f"{report.added} recordings ({length}) indexed with {shown(index.model)}{known}")
+        typer.echo(f"{counted(report.added, 'recording')} ({length}) indexed with {shown(index.model)}{known}")
     return bool(report.failed)
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmret.cli.printing import note, print_json, shown
+from mmret.cli.new_index import kept_if_used
+from mmret.cli.printing import counted, note, print_json, shown
 
 if TYPE_CHECKING:
     from mmret.tasks.search import AddProgress, AddReport, Index
@@ -71,7 +72,11 @@ def index(
     find_audio(paths)  # a mistyped path is told before a model is loaded or an index made
     if IndexStore.exists(to):
         migrate_index(to)
-    with open_index(to, model=model, runtime=runtime, create=True, store=store) as opened, _progress() as progress:
+    with (
+        kept_if_used(to),
+        open_index(to, model=model, runtime=runtime, create=True, store=store) as opened,
+        _progress() as progress,
+    ):
         report = opened.add(paths, progress=progress)
     for failed in report.failed:
         note(f"{shown(failed.path)}: {shown(failed.reason)}")
@@ -124,7 +129,7 @@ def remove(
     if json:
         print_json({"index": folder, "removed": removed})
     else:
-        typer.echo(f"removed {removed} {'recording' if removed == 1 else 'recordings'}")
+        typer.echo(f"removed {counted(removed, 'recording')}")
     if not all(counts.values()):
         raise typer.Exit(1)
 
@@ -139,10 +144,21 @@ def check(folder: IndexFolder, json: Json = False) -> None:
     else:
         for problem in report.problems:
             typer.echo(shown(problem))
-        state = f"{len(report.problems)} problems" if report.problems else "nothing is damaged"
-        typer.echo(f"{report.windows} windows, {report.vector_bytes / 2**20:.1f} MiB of vectors: {state}")
+        state = counted(len(report.problems), "problem") if report.problems else "nothing is damaged"
+        typer.echo(f"{counted(report.windows, 'window')}, {report.vector_bytes / 2**20:.1f} MiB of vectors: {state}")
     if report.problems:
         raise typer.Exit(1)
+
+
+def _check_place(folder: Path, model: str | None, known: str) -> None:
+    """Refuse to look for a model folder where it no longer is."""
+    if model is None and Path(known).is_absolute() and not Path(known).is_dir():
+        from mmret.errors import ModelFormatError
+
+        raise ModelFormatError(
+            f"{folder} was made with the model folder {known}, which is not there any more. "
+            "Name its new place with: --model FOLDER"
+        )
 
 
 def open_index(
@@ -162,6 +178,7 @@ def open_index(
     if IndexStore.exists(folder) or not create:
         with Index.open(folder, None) as existing:
             known = existing.model
+            _check_place(folder, model, known)
     wanted = model or known or DEFAULT_MODEL
     encoder = Encoder.from_pretrained(wanted, runtime=runtime)
     # a folder is noted as an absolute path, so that the index opens from anywhere

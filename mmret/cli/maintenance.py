@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mmret.cli.index import IndexFolder, Json
-from mmret.cli.printing import note, print_json, shown
+from mmret.cli.printing import counted, note, print_json, shown
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +29,7 @@ def compact(folder: IndexFolder, json: Json = False) -> None:
         print_json({"index": folder, **asdict(report)})
         return
     size, freed = (f"{size / 2**20:.1f} MiB" for size in (report.vector_bytes, report.freed_bytes))
-    typer.echo(f"{shown(folder)}: {freed} freed, {report.windows} windows take {size}")
+    typer.echo(f"{shown(folder)}: {freed} freed, {size} kept ({counted(report.windows, 'window')})")
 
 
 def migrate(folder: IndexFolder, json: Json = False) -> None:
@@ -59,6 +59,7 @@ def salvage(
     if json:
         print_json({"index": folder, "out": out, **asdict(report)})
     else:
-        typer.echo(f"{shown(out)}: {report.files} whole recordings, {report.windows} windows, {len(report.lost)} lost")
+        files, windows = counted(report.files, "whole recording"), counted(report.windows, "window")
+        typer.echo(f"{shown(out)}: {files}, {windows}, {len(report.lost)} lost")
     if report.lost:
         raise typer.Exit(1)

@@ -14,6 +14,15 @@ def shown(text: object) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(text))
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, in the plural where it is not one.
+
+    >>> counted(1, "window"), counted(3, "window")
+    ('1 window', '3 windows')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def print_json(row: Mapping[str, Any]) -> None:
     """Print one object on one line of stdout; paths become strings."""
     sys.stdout.write(json.dumps(row, default=os.fspath, allow_nan=False) + "\n")

@@ -71,7 +71,7 @@ class Encoder:
             from mmret.encoder.onnx_towers import OnnxTowers
 
             return cls(OnnxTowers(folder))
-        return cls(_torch_towers(name_or_path, folder))
+        return cls(_torch_towers(name_or_path, folder, exported=exported))
 
     def encode_text(self, sentences: Sequence[str]) -> Vectors:
         """Sentences -> unit vectors (sentences, dim)."""
@@ -173,8 +173,13 @@ def _model_folder(name_or_path: str | os.PathLike[str]) -> Path | None:
     return None
 
 
-def _torch_towers(name_or_path: str | os.PathLike[str], folder: Path | None) -> Towers:
+def _torch_towers(name_or_path: str | os.PathLike[str], folder: Path | None, *, exported: bool) -> Towers:
     if find_spec("torch") is None or find_spec("transformers") is None:
+        if exported:
+            raise MissingExtra(
+                "the runtime torch needs torch, which is not installed. Leave the runtime out, as "
+                f'{name_or_path} runs on onnxruntime too, or run: pip install "mmret[models]"'
+            )
         raise MissingExtra(f'{name_or_path} runs on torch, which is not installed. Run: pip install "mmret[models]"')
     from mmret.encoder.torch_towers import load_towers
 

@@ -146,9 +146,18 @@ def sync_log(folder: Path) -> None:
 
 def require(folder: Path) -> None:
     """Refuse a folder that is no index at all."""
-    if not (folder / DATABASE).is_file():
-        reason = "there is no such folder" if not folder.exists() else f"it has no {DATABASE}"
-        raise IndexFormatError(f"{folder} is no index: {reason}. Make one with: mmret index PATH --to {folder}")
+    if (folder / DATABASE).is_file():
+        return
+    make = f"Make one with: mmret index PATH --to {folder}"
+    if not folder.exists():
+        reason = f"there is no such folder. {make}"
+    elif not folder.is_dir():
+        reason = "an index is a folder, and this is a file"
+    elif any(folder.iterdir()):
+        reason = f"it holds other files. If they are recordings, run: mmret index {folder} --to indexes/sounds"
+    else:
+        reason = f"it is empty. {make}"
+    raise IndexFormatError(f"{folder} is no index: {reason}")
 
 
 def check_header(folder: Path) -> None:

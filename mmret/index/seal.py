@@ -14,7 +14,7 @@ from pathlib import Path
 from mmret.errors import IndexCorrupt
 from mmret.index import schema
 from mmret.index.proofs import rows_contradictions, unproved
-from mmret.index.segments_file import sync_folder
+from mmret.index.segments_file import how_to_save, sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -146,10 +146,7 @@ def _damaged_page(database: Path, found: bytes, sealed: bytes) -> str | None:
         return None
     pages = max(len(found), len(sealed)) // 4
     page = next(page for page in range(pages) if found[4 * page : 4 * page + 4] != sealed[4 * page : 4 * page + 4])
-    return (
-        f"{database} is damaged at offset {page * schema.PAGE_SIZE}. Save what is whole with: mmret salvage "
-        f"{database.parent} NEW"
-    )
+    return f"{database} is damaged at offset {page * schema.PAGE_SIZE}. {how_to_save(database.parent)}"
 
 
 def _contradiction(database: Path, connection: sqlite3.Connection, seal: Seal | None) -> str | None:

@@ -90,6 +90,11 @@ def segment_name(segment: int, dtype: str) -> str:
     return f"{segment:06d}.{dtype}"
 
 
+def how_to_save(folder: Path) -> str:
+    """Sentence for whoever has a damaged index."""
+    return f"Save what is whole with: mmret salvage {folder} OUT"
+
+
 def unnamed_files(folder: Path, names: Set[str]) -> list[Path]:
     """Vector files of the index in `folder` that are not among `names`; files of another pattern are not ours."""
     files = sorted((folder / VECTORS).iterdir())
@@ -117,7 +122,7 @@ class SegmentAppender:
         size = os.fstat(self._descriptor).st_size
         if size < segment.bytes:
             os.close(self._descriptor)
-            raise IndexCorrupt(f"{self.path} holds {size} bytes, {segment.bytes} were committed")
+            raise IndexCorrupt(f"{self.path} holds {size} bytes, {segment.bytes} were committed. {how_to_save(folder)}")
         if size > segment.bytes:  # left over by a writer that never committed
             os.ftruncate(self._descriptor, segment.bytes)
 
@@ -152,11 +157,15 @@ class SegmentMap:
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise IndexCorrupt(f"{self.path} is missing; {segment.rows} vectors were committed to it") from None
+            raise IndexCorrupt(
+                f"{self.path} is missing; {segment.rows} vectors were committed to it. {how_to_save(folder)}"
+            ) from None
         try:
             size = os.fstat(descriptor).st_size
             if size < segment.bytes:
-                raise IndexCorrupt(f"{self.path} holds {size} bytes, {segment.bytes} were committed")
+                raise IndexCorrupt(
+                    f"{self.path} holds {size} bytes, {segment.bytes} were committed. {how_to_save(folder)}"
+                )
             self._map = mmap.mmap(descriptor, segment.bytes, prot=mmap.PROT_READ)
         finally:
             os.close(descriptor)
@@ -171,5 +180,5 @@ class SegmentMap:
                 offset = block.first_row * self.segment.layout.row_bytes
                 raise IndexCorrupt(
                     f"{self.path}: vectors of rows {block.first_row} to {block.first_row + block.rows - 1} "
-                    f"(offset {offset}) are damaged. Index the recordings anew"
+                    f"(offset {offset}) are damaged. {how_to_save(self.path.parent.parent)}"
                 )

@@ -41,7 +41,7 @@ class IndexStore:
         `dtype` "f16" halves the vectors and rounds each number to 11 bits.
         """
         layout = Layout(dim, dtype)
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_folder(folder)
         if not may_become_index(folder):
             raise IndexFormatError(f"{folder} holds other files: it is no index, and none is made in it")
         with WriterLock(folder), schema.sqlite_errors(folder):
@@ -216,6 +216,16 @@ def may_become_index(folder: Path) -> bool:
         if not ours and not (entry.name == VECTORS and entry.is_dir() and not any(entry.iterdir())):
             return False
     return True
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise IndexFormatError(f"{folder} is a file; an index is a folder, new or empty") from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise IndexFormatError(f"no index can be made at {folder}: {reason}. Choose another place") from error
 
 
 def _check_meta(folder: Path, meta: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""What keeps an index in good order when it cannot be opened as usual: check, migrate, salvage."""
+"""What is done to an index as a whole, opened or not: check, migrate, salvage, discard."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmret.errors import IndexCorrupt
 from mmret.index.check import CheckReport, check
+from mmret.index.discard import discard_if_empty
 from mmret.index.migrations import migrate
 from mmret.index.salvage import LostFile, SalvageReport, salvage
 from mmret.index.schema import FORMAT
@@ -20,6 +21,7 @@ __all__ = [
     "MigrationReport",
     "SalvageReport",
     "check_index",
+    "discard_if_empty",
     "migrate_index",
     "salvage_index",
 ]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from click.testing import Result
 
-from mmret.cli.printing import shown
-from mmret.errors import EncoderMismatch, IndexCorrupt, IndexFormatError, MmretError
+from mmret.cli.printing import counted, shown
+from mmret.errors import EncoderMismatch, IndexCorrupt, IndexFormatError, MmretError, ModelFormatError
 from tests.index.old_formats import write_old_index
 
 Run = Callable[..., Result]
@@ -62,6 +62,60 @@ def test_info_remove_and_check_need_no_model(run: Run, sounds: Path, tmp_path: P
     assert "nothing is damaged" in run("check", tmp_path / "index").stdout
 
 
+def test_where_every_file_fails_no_new_index_stays(run: Run, sounds: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.wav"
+    bad.write_text("no sound")
+    (tmp_path / "empty").mkdir()
+    for place in (tmp_path / "new" / "index", tmp_path / "empty"):
+        result = run("index", bad, "--to", place)
+        assert result.exit_code == 1
+        assert f"{place}: not made" in result.stderr
+        assert f"{bad}: " in result.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"bad.wav", "empty", "sounds"}
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_an_index_that_was_there_stays_where_every_file_fails(run: Run, sounds: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.wav"
+    bad.write_text("no sound")
+    run("index", sounds, "--to", tmp_path / "index")
+    run("remove", tmp_path / "index", sounds)
+    assert "not made" not in run("index", bad, "--to", tmp_path / "index").stderr
+    assert "bad.wav" in run("info", tmp_path / "index").stdout
+
+
+def test_a_place_that_can_hold_no_index_is_told_in_a_sentence(run: Run, sounds: Path, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("do not touch")
+    for place, told in ((file, "is a file; an index is a folder"), (file / "index", "not a directory")):
+        refused = run("index", sounds, "--to", place).exception
+        assert isinstance(refused, IndexFormatError)
+        assert str(place) in str(refused) and told in str(refused)
+    assert "this is a file" in str(run("search", file, "800").exception)
+    assert file.read_text() == "do not touch"
+
+
+def test_a_folder_of_recordings_in_the_place_of_an_index_is_told_how_to_become_one(run: Run, sounds: Path) -> None:
+    assert f"mmret index {sounds} --to indexes/sounds" in str(run("search", sounds, "800").exception)
+    (sounds.parent / "empty").mkdir()
+    for name in ("empty", "missing"):
+        folder = sounds.parent / name
+        assert f"mmret index PATH --to {folder}" in str(run("info", folder).exception)
+
+
+def test_a_model_folder_that_was_moved_can_be_named_anew(run: Run, sounds: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    run("index", sounds, "--to", tmp_path / "index", "--model", model)
+    model.rename(tmp_path / "moved")
+    for words in (["search", tmp_path / "index", "800"], ["index", sounds, "--to", tmp_path / "index"]):
+        refused = run(*words).exception
+        assert isinstance(refused, ModelFormatError)
+        assert f"made with the model folder {model}, which is not there any more" in str(refused)
+        assert "--model" in str(refused)
+        assert run(*words, "--model", tmp_path / "moved").exit_code == 0
+
+
 def test_check_lists_damage_with_exit_code_1(run: Run, sounds: Path, tmp_path: Path) -> None:
     run("index", sounds, "--to", tmp_path / "index")
     vectors = tmp_path / "index" / "vectors" / "000001.f32"
@@ -69,6 +123,10 @@ def test_check_lists_damage_with_exit_code_1(run: Run, sounds: Path, tmp_path: P
     result = run("check", tmp_path / "index", "--json")
     assert result.exit_code == 1
     assert "000001.f32" in json.loads(result.stdout)["problems"][0]
+    assert run("check", tmp_path / "index").stdout.endswith(": 1 problem\n")
+    refused = run("search", tmp_path / "index", "800")
+    assert isinstance(refused.exception, IndexCorrupt)
+    assert f"mmret salvage {tmp_path / 'index'} OUT" in str(refused.exception)
 
 
 def test_what_a_file_name_smuggles_in_is_spelt_out() -> None:
@@ -95,7 +153,9 @@ def test_compact_gives_back_what_was_removed(run: Run, sounds: Path, tmp_path: P
     run("remove", tmp_path / "index", sounds / "200.wav")
     row = json.loads(run("compact", tmp_path / "index", "--json").stdout)
     assert (row["windows"], row["forgotten"], row["freed_bytes"] * 2) == (6, 1, row["vector_bytes"])
-    assert run("compact", tmp_path / "index").stdout.startswith(f"{tmp_path / 'index'}: 0.0 MiB freed, 6 windows take")
+    assert (
+        run("compact", tmp_path / "index").stdout == f"{tmp_path / 'index'}: 0.0 MiB freed, 0.0 MiB kept (6 windows)\n"
+    )
     assert "nothing is damaged" in run("check", tmp_path / "index").stdout
 
 
@@ -141,3 +201,9 @@ def test_salvage_saves_what_is_whole_and_lists_the_rest_with_exit_code_1(
     assert run("index", sounds, "--to", tmp_path / "saved").exit_code == 0
     whole = run("salvage", tmp_path / "saved", tmp_path / "again")
     assert whole.stdout == f"{tmp_path / 'again'}: 3 whole recordings, 9 windows, 0 lost\n"
+
+
+def test_one_is_no_plural(run: Run, sounds: Path, tmp_path: Path) -> None:
+    assert [counted(number, "window") for number in (0, 1, 2)] == ["0 windows", "1 window", "2 windows"]
+    run("index", sounds / "200.wav", "--to", tmp_path / "index")
+    assert ": 1 whole recording, 3 windows, 0 lost" in run("salvage", tmp_path / "index", tmp_path / "saved").stdout

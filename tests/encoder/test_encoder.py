@@ -233,7 +233,7 @@ def test_an_unknown_runtime_and_a_folder_without_graphs_are_refused(conv_folder,
 
 @pytest.mark.parametrize(("available", "runtime"), [(True, "torch"), (False, "onnx")])
 def test_a_program_on_a_gpu_gets_torch(exported_conv, monkeypatch, available, runtime):
-    monkeypatch.setattr(module, "_torch_towers", lambda *_: TorchTowers())
+    monkeypatch.setattr(module, "_torch_towers", lambda *_, **__: TorchTowers())
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: available)))
     assert Encoder.from_pretrained(exported_conv).runtime == runtime
     assert Encoder.from_pretrained(exported_conv, runtime="onnx").runtime == "onnx"
@@ -246,6 +246,8 @@ def test_a_program_without_torch_gets_onnx_and_a_hint(exported_conv, conv_folder
     monkeypatch.setattr(module, "find_spec", lambda _: None)
     with pytest.raises(MissingExtra, match=r"mmret\[models\]"):
         Encoder.from_pretrained(conv_folder)
+    with pytest.raises(MissingExtra, match=r"Leave the runtime out.*mmret\[models\]"):
+        Encoder.from_pretrained(exported_conv, runtime="torch")
 
 
 def test_the_shipped_model_hears_and_reads():
