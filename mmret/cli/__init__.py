@@ -11,14 +11,12 @@ from typer.core import TyperGroup
 
 from mmret import __version__
 from mmret.cli import classify, convert, demo, export, index, maintenance, search
+from mmret.cli.exit_codes import CANNOT_CONTINUE, INTERRUPTED, PIPE_CLOSED
 from mmret.cli.printing import note, shown
 from mmret.errors import MmretError
 
 __all__ = ["app", "main"]
 
-CANNOT_CONTINUE = 3
-INTERRUPTED = 130
-PIPE_CLOSED = 141
 INDEX_FORMAT = 2  # that of mmret.index.schema, which is too heavy for --version
 
 START_PAGE = f"""mmret {__version__}: search recordings by words and by sound

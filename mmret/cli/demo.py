@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmret.cli.index import Json, Model, duration, open_index
-from mmret.cli.printing import counted, note, print_json, shown
+from mmret.cli.index import Json, Model, open_index
+from mmret.cli.printing import counted, duration, note, print_json, shown
 
 if TYPE_CHECKING:
     from mmret.tasks.search import Hit, Index

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -13,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmret.cli.new_index import kept_if_used
-from mmret.cli.printing import counted, note, print_json, shown
+from mmret.cli.printing import counted, duration, note, print_json, shown
+from mmret.cli.reporting import Reporter
+from mmret.cli.stopping import stoppable
 
 if TYPE_CHECKING:
-    from mmret.tasks.search import AddProgress, AddReport, Index
+    from mmret.tasks.search import Index
 
 DEFAULT_MODEL = "mmret-mini"
 
@@ -53,7 +52,7 @@ def register(app: typer.Typer) -> None:
     app.command("check")(check)
 
 
-def index(
+def index(  # noqa: PLR0913 - the options of a command are its parameters
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Recordings, or folders of them.")],
     to: Annotated[Path, typer.Option("--to", metavar="INDEX", help="Folder of the index, made if it is new.")],
     model: Model = None,
@@ -62,28 +61,32 @@ def index(
         StoreName | None,
         typer.Option("--store", help="How a new index stores vectors; f16 takes half the space.", show_default=False),
     ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on: follow what is added, changed or deleted.")] = False,
     json: Json = False,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Log files, progress and totals on stderr, one JSON object a line.")
+    ] = False,
 ) -> None:
     """Make recordings searchable: add what is new or changed, skip what is known."""
-    from mmret.index.store import IndexStore
     from mmret.tasks.indexing import find_audio
-    from mmret.tasks.maintenance import migrate_index
+    from mmret.tasks.watch import Watcher
+    from mmret.tasks.watch import watch as follow
 
-    find_audio(paths)  # a mistyped path is told before a model is loaded or an index made
-    if IndexStore.exists(to):
-        migrate_index(to)
-    with (
-        kept_if_used(to),
-        open_index(to, model=model, runtime=runtime, create=True, store=store) as opened,
-        _progress() as progress,
-    ):
-        report = opened.add(paths, progress=progress)
-    for failed in report.failed:
-        note(f"{shown(failed.path)}: {shown(failed.reason)}")
-    if json:
-        print_json({"index": to, **asdict(report)})
-    else:
-        typer.echo(_summary(report, to))
+    reporter = Reporter(to, json=json, log_json=log_json)
+    with stoppable(reporter.stopped), reporter.listening():
+        # listed first: a mistyped path is told before a model is loaded or an index made
+        found = Watcher(paths) if watch else find_audio(paths)
+        _migrate(to)
+        with (
+            kept_if_used(to, reporter.voice.message),
+            open_index(to, model=model, runtime=runtime, create=True, store=store) as opened,
+        ):
+            if isinstance(found, Watcher):
+                reporter.voice.watching(paths)
+                follow(opened, found, reporter)
+            with reporter.progress() as progress:
+                report = opened.add(found, progress=progress)
+        reporter.report(report)
     if report.failed:
         raise typer.Exit(1)
 
@@ -186,47 +189,10 @@ def open_index(
     return Index.open(folder, encoder, model=name, store=store)
 
 
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds for people.
+def _migrate(folder: Path) -> None:
+    """Bring an index that is there already to the present format."""
+    from mmret.index.store import IndexStore
+    from mmret.tasks.maintenance import migrate_index
 
-    >>> duration(3725.4)
-    '1:02:05'
-    """
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
-
-
-def _summary(report: AddReport, folder: Path) -> str:
-    parts = [f"{report.added} added ({duration(report.seconds_of_audio)})", f"{report.skipped} known"]
-    if report.gone:
-        parts.append(f"{report.gone} gone")
-    if report.failed:
-        parts.append(f"{len(report.failed)} failed")
-    return f"{shown(folder)}: {', '.join(parts)}"
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[AddProgress], None] | None]:
-    """A bar on stderr with files a second, where a person looks at it."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("indexing"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("indexing", total=None, rate="")
-
-        def advance(state: AddProgress) -> None:
-            elapsed_s = bar.tasks[0].elapsed or 1e-9
-            rate = f"{state.files / elapsed_s:.1f} files/s, {duration(state.seconds_of_audio)} of sound"
-            bar.update(task, completed=state.files, total=state.total, rate=rate)
-
-        yield advance
+    if IndexStore.exists(folder):
+        migrate_index(folder)

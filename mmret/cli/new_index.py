@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-
-from mmret.cli.printing import note, shown
 
 
 @contextlib.contextmanager
-def kept_if_used(folder: Path) -> Iterator[None]:
+def kept_if_used(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
     """Around the making and filling of an index: take a new one away, with its folders, where nothing went in."""
     from mmret.errors import IndexLocked
     from mmret.index.store import IndexStore
@@ -21,7 +19,7 @@ def kept_if_used(folder: Path) -> Iterator[None]:
     yield
     with contextlib.suppress(IndexLocked):  # another run has begun to fill it
         if not known and discard_if_empty(folder):
-            note(f"{shown(folder)}: not made, as not one recording could be used")
+            tell(f"{folder}: not made, as not one recording could be used")
             with contextlib.suppress(OSError):  # somebody else has put something there
                 for place in made:
                     place.rmdir()

@@ -32,3 +32,13 @@ def print_json(row: Mapping[str, Any]) -> None:
 def note(text: str) -> None:
     """Print a line on stderr."""
     sys.stderr.write(text + "\n")
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds for people.
+
+    >>> duration(3725.4)
+    '1:02:05'
+    """
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

@@ -21,6 +21,7 @@ from mmret.errors import AudioError, MmretError
 from mmret.index.rows import Encoded, Failed, Outcome, Recording, Reused, StoredFile, Touched
 from mmret.index.segments_file import NORM_TOLERANCE, Block
 from mmret.index.writer import IndexWriter
+from mmret.tasks.progress import AddProgress, FileEvent, events_of
 from mmret.tasks.recordings import FailedFile, FoundFile, Listing, find_recordings
 
 log = logging.getLogger(__name__)
@@ -61,15 +62,6 @@ class SearchEncoder(Protocol):
 
     def encode_waveforms(self, waveforms: Sequence[NDArray[np.float32]], /) -> NDArray[np.float32]:
         """Unit vectors (waveforms, dim), one a waveform (time,)."""
-
-
-@dataclass(frozen=True)
-class AddProgress:
-    """How far a run is: files whose rows are safe on the disk, of all that were found."""
-
-    files: int
-    total: int
-    seconds_of_audio: float
 
 
 @dataclass
@@ -283,12 +275,14 @@ class Adder:
             self.report.windows += len(job.bounds_s)
             self.report.seconds_of_audio += job.frames / self._encoder.sample_rate
         self._committed_at = time.monotonic()
-        self._tell(len(outcomes))
+        self._tell(len(outcomes), events_of(outcomes))
 
-    def _tell(self, files: int) -> None:
+    def _tell(self, files: int, events: Sequence[FileEvent] = ()) -> None:
         self._safe_files += files
-        if self._progress is not None and files:
-            self._progress(AddProgress(self._safe_files, self._total, self.report.seconds_of_audio))
+        if self._progress is not None and (files or events):
+            report = self.report
+            state = AddProgress(self._safe_files, self._total, report.seconds_of_audio, report.skipped, tuple(events))
+            self._progress(state)
 
     def _note_gone(self, listing: Listing) -> None:
         """Take files out of the index that were deleted from a folder that was walked."""
@@ -302,6 +296,7 @@ class Adder:
         if gone:
             self._writer.remove(gone.values(), "no longer in its folder")
             self.report.gone = len(gone)
+            self._tell(0, [FileEvent("removed", Path(os.fsdecode(stored.path))) for stored in gone.values()])
 
 
 def _identify(found: FoundFile, *, hashed: bool) -> Recording:

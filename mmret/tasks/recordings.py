@@ -50,7 +50,7 @@ def find_recordings(paths: Iterable[str | os.PathLike[str]], suffixes: frozenset
     seen: set[Path] = set()
     for path in map(absolute, paths):
         if path.is_dir():
-            found = _walk(path, suffixes, listing.unreadable)
+            found = [Path(entry.path) for entry in walk(path, suffixes, listing.unreadable)]
             if not found:
                 raise MmretError(f"{path} holds no audio files (looked for {', '.join(sorted(suffixes))})")
             listing.folders.append(path)
@@ -64,17 +64,18 @@ def find_recordings(paths: Iterable[str | os.PathLike[str]], suffixes: frozenset
     return listing
 
 
-def _walk(root: Path, suffixes: frozenset[str], unreadable: list[FailedFile]) -> list[Path]:
-    """Audio files below `root`, a folder's own files before those of its folders."""
-    found: list[Path] = []
+def walk(root: Path, suffixes: frozenset[str], unreadable: list[FailedFile]) -> list[os.DirEntry[str]]:
+    """Audio files below `root`, a folder's own files before those of its folders; no file is opened or asked for."""
+    found: list[os.DirEntry[str]] = []
     visited: set[tuple[int, int]] = set()
-    inside = root.resolve()
+    inside, endings = root.resolve(), tuple(suffixes)
     waiting = [root]
     while waiting:
         folder = waiting.pop()
         try:
             status = folder.stat()
-            entries = sorted(folder.iterdir())
+            with os.scandir(folder) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
         except OSError as error:
             if folder == root:
                 raise MmretError(f"{root} cannot be read: {error.strerror}") from error
@@ -84,16 +85,16 @@ def _walk(root: Path, suffixes: frozenset[str], unreadable: list[FailedFile]) ->
             continue
         visited.add((status.st_dev, status.st_ino))
         visible = [entry for entry in entries if not entry.name.startswith(".") and _stays_inside(entry, inside)]
-        found += [entry for entry in visible if entry.suffix.lower() in suffixes and entry.is_file()]
-        waiting += [entry for entry in reversed(visible) if entry.is_dir()]
+        found += [entry for entry in visible if entry.name.lower().endswith(endings) and entry.is_file()]
+        waiting += [Path(entry.path) for entry in reversed(visible) if entry.is_dir()]
     return found
 
 
-def _stays_inside(entry: Path, root: Path) -> bool:
+def _stays_inside(entry: os.DirEntry[str], root: Path) -> bool:
     """False for a symbolic link that leads out of `root`, or nowhere."""
     if not entry.is_symlink():
         return True
     try:
-        return entry.resolve(strict=True).is_relative_to(root)
+        return Path(entry.path).resolve(strict=True).is_relative_to(root)
     except (OSError, RuntimeError):  # RuntimeError: a link to itself
         return False

@@ -25,8 +25,9 @@ from mmret.index.schema import FORMAT
 from mmret.index.search import Match, nearest
 from mmret.index.snapshot import Snapshot
 from mmret.index.store import IndexStore
-from mmret.tasks.indexing import Adder, AddProgress, AddReport, SearchEncoder, find_audio
-from mmret.tasks.recordings import FailedFile, absolute
+from mmret.tasks.indexing import Adder, AddReport, SearchEncoder, find_audio
+from mmret.tasks.progress import AddProgress
+from mmret.tasks.recordings import FailedFile, Listing, absolute
 
 __all__ = [
     "AddProgress",
@@ -121,15 +122,15 @@ class Index:
         return index
 
     def add(
-        self, paths: PathLike | Iterable[PathLike], *, progress: Callable[[AddProgress], None] | None = None
+        self, paths: PathLike | Iterable[PathLike] | Listing, *, progress: Callable[[AddProgress], None] | None = None
     ) -> AddReport:
-        """Add files and folders; what is known already is not read again, and a file that fails stops nothing.
+        """Add files and folders, or a listing of them; what is known is not read again, and failures stop nothing.
 
         A file counts as added once its windows are on the disk: after a stop those that were finished stay, and the
         one that was being read starts again.
         """
         encoder = self._needed_encoder()
-        listing = find_audio(_several(paths))
+        listing = paths if isinstance(paths, Listing) else find_audio(_several(paths))
         with self._store.writer() as writer:
             return Adder(writer, encoder, progress).run(listing)
 

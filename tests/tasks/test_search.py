@@ -358,3 +358,28 @@ def test_a_planted_sound_is_found_within_one_window(tmp_path: Path, index: Index
     index.add(tmp_path / "noise.wav")
     for hit in (index.search("1200 Hz", k=1)[0], index.search_audio(write_tone(tmp_path / "q.wav", 1200), k=1)[0]):
         assert abs(hit.peak_start_s - 97.3) <= 1.0
+
+
+def test_progress_tells_what_became_of_each_file(index: Index, sounds: Path) -> None:
+    (sounds / "text.wav").write_text("no sound")
+    states: list[AddProgress] = []
+    index.add(sounds, progress=states.append)
+    events = {event.path.name: event for state in states for event in state.events}
+    assert {name: event.event for name, event in events.items()} == {
+        "200.wav": "added",
+        "800.wav": "added",
+        "3000.wav": "added",
+        "text.wav": "failed",
+    }
+    assert (events["800.wav"].windows, events["800.wav"].seconds_of_audio) == (4, pytest.approx(2.3))
+    assert events["text.wav"].reason
+    assert (states[-1].files, states[-1].total, states[-1].known) == (4, 4, 0)
+
+    (sounds / "800.wav").rename(sounds / "text.wav")
+    states.clear()
+    index.add(sounds, progress=states.append)
+    assert [(event.event, event.path.name) for state in states for event in state.events] == [
+        ("added", "text.wav"),
+        ("removed", "800.wav"),
+    ]
+    assert states[-1].known == 2
