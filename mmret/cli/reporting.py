@@ -149,8 +149,8 @@ class JsonLog(logging.Handler):
         self.line("watching", paths=list(paths))
 
     def message(self, text: str) -> None:
-        """Write what hinders the work."""
-        self.line("waiting", message=text)
+        """Write what a person should know."""
+        self.line("message", message=text)
 
     def stopped(self, command: str) -> None:
         """Write the command to give again."""
