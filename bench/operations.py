@@ -20,12 +20,15 @@ from timing import Variants
 from mmret.audio.decode import decode
 from mmret.audio.logmel import LogMel, LogMelConfig
 from mmret.audio.logmel_torch import LogMelTorch
+from mmret.encoder import Encoder
 from mmret.index import IndexStore
 from mmret.index.rows import Encoded, Recording
-from mmret.index.search import nearest
+from mmret.index.search import nearest, nearest_each
 
 FORMATS = ("wav", "flac", "mp3", "ogg")
 LOG_MEL_TOLERANCE = 2e-4  # float32 transforms, in the log domain
+VECTOR_TOLERANCE = 1e-4
+QUERIES = 64
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Operation:
     name: str
     variants: Variants
     difference: float
+    most_repetitions: int = 1_000_000
 
 
 def every(folder: Path, seconds: int, rows: int, dim: int) -> Iterator[Operation]:
@@ -42,6 +46,7 @@ def every(folder: Path, seconds: int, rows: int, dim: int) -> Iterator[Operation
     yield log_mel(seconds)
     yield from (reading(folder, suffix, seconds) for suffix in FORMATS)
     yield from search(folder, rows, dim)
+    yield encoding()
 
 
 def log_mel(seconds: int) -> Operation:
@@ -85,10 +90,9 @@ def reading(folder: Path, suffix: str, seconds: int) -> Operation:
 
 
 def search(folder: Path, rows: int, dim: int, k: int = 10) -> Iterator[Operation]:
-    """One query over all windows of an index, rows looked up in SQLite; faiss gives row numbers alone."""
-    vectors = np.random.Generator(np.random.PCG64(0)).standard_normal((rows + 1, dim), np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    stored, query = vectors[:-1], vectors[-1]
+    """One query and many over all windows of an index, rows looked up in SQLite; faiss gives row numbers alone."""
+    vectors = unit_vectors(rows + QUERIES, dim)
+    stored, queries = vectors[:rows], vectors[rows:]
     flat = faiss.IndexFlatIP(dim)
     flat.add(stored)
     with closing(IndexStore.create(folder / "index", dim=dim, meta={})) as store:
@@ -96,14 +100,51 @@ def search(folder: Path, rows: int, dim: int, k: int = 10) -> Iterator[Operation
             bounds_s = [(float(row), row + 1.0) for row in range(rows)]
             writer.commit([Encoded(Recording(b"/", b"/a", 0, 0, b"a"), 1, rows, bounds_s, writer.append(stored))])
         with store.snapshot() as snapshot:
-            variants: Variants = {
-                "mmret": lambda: nearest(snapshot, query, k),
-                "faiss IndexFlatIP": lambda: flat.search(query[None], k),
-            }
-            ours = [match.window.id - 1 for match in nearest(snapshot, query, k)]
-            if ours != flat.search(query[None], k)[1][0].tolist():
+            ours = [[match.window.id - 1 for match in found] for found in nearest_each(snapshot, queries, k)]
+            if ours != flat.search(queries, k)[1].tolist():
                 raise ValueError(f"search of {rows} x {dim}: mmret and faiss find other rows")
-            yield Operation(f"exact search, 1 query over {rows} x {dim}", variants, 0.0)
+            one: Variants = {
+                "mmret": lambda: nearest(snapshot, queries[0], k),
+                "faiss IndexFlatIP": lambda: flat.search(queries[:1], k),
+            }
+            yield Operation(f"exact search, 1 query over {rows} x {dim}", one, 0.0)
+            many: Variants = {
+                "mmret": lambda: nearest_each(snapshot, queries, k),
+                "faiss IndexFlatIP": lambda: flat.search(queries, k),
+                "faiss IndexFlatIP, BLAS threshold 1": lambda: _search_by_blas(flat, queries, k),
+            }
+            yield Operation(f"exact search, {QUERIES} queries over {rows} x {dim}", many, 0.0)
+
+
+def _search_by_blas(flat: Any, queries: NDArray[np.float32], k: int) -> None:
+    """What faiss can do with many queries, which it does not by itself for so few."""
+    threshold = faiss.cvar.distance_compute_blas_threshold
+    faiss.cvar.distance_compute_blas_threshold = 1
+    try:
+        flat.search(queries, k)
+    finally:
+        faiss.cvar.distance_compute_blas_threshold = threshold
+
+
+def encoding(windows: int = 8) -> Operation:
+    """Windows of sound -> vectors with the shipped model: as indexing does it, and by torch."""
+    exported = Encoder.from_pretrained("mmret-mini", runtime="onnx")
+    by_torch = Encoder.from_pretrained("mmret-mini", runtime="torch")
+    samples = round(exported.windows.window_s * exported.sample_rate)
+    sound = _sound(windows * 10, exported.sample_rate)[:, 0]
+    waves = [sound[start : start + samples] for start in range(0, windows * samples, samples)]
+    variants: Variants = {
+        "mmret": lambda: exported.encode_waveforms(waves),
+        "PyTorch": lambda: by_torch.encode_waveforms(waves),
+    }
+    return Operation(f"{windows} windows -> vectors", variants, _largest_difference(variants, VECTOR_TOLERANCE))
+
+
+def unit_vectors(rows: int, dim: int) -> NDArray[np.float32]:
+    """Random directions (rows, dim)."""
+    vectors = np.random.Generator(np.random.PCG64(0)).standard_normal((rows, dim), np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
 
 
 def _sound(seconds: int, sample_rate: int) -> NDArray[np.float32]:

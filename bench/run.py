@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from importlib.metadata import distributions
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ DEFAULT_OUT = Path(__file__).parent / "results" / "speed.json"
 
 def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Check and time every operation."""
+    import commands
     import faiss
     import operations
     import torch
@@ -36,10 +38,14 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     faiss.omp_set_num_threads(1)
 
     with tempfile.TemporaryDirectory() as folder:
+        every = chain(
+            operations.every(Path(folder), args.seconds, args.rows, args.dim),
+            commands.every(Path(folder), args.windows, args.files),
+        )
         return [
             {"name": one.name, "largest_difference": one.difference}
-            | compare(one.variants, args.repetitions, args.sample_s)
-            for one in operations.every(Path(folder), args.seconds, args.rows, args.dim)
+            | compare(one.variants, min(args.repetitions, one.most_repetitions), args.sample_s)
+            for one in every
         ]
 
 
@@ -81,12 +87,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help=f"default: {DEFAULT_OUT}")
     parser.add_argument("--seconds", type=int, default=10, help="length of sounds")
-    parser.add_argument("--rows", type=int, default=10_000, help="windows to search")
-    parser.add_argument("--dim", type=int, default=384)
+    parser.add_argument("--rows", type=int, default=100_000, help="vectors to search")
+    parser.add_argument("--dim", type=int, default=768)
+    parser.add_argument("--windows", type=int, default=10_000, help="windows of the index of a cold search")
+    parser.add_argument("--files", type=int, default=10_000, help="files of a tree that did not change")
     parser.add_argument("--repetitions", type=int, default=15)
     parser.add_argument("--sample-s", type=float, default=0.05, help="CPU seconds of one sample")
     args = parser.parse_args(arguments)
     os.environ.update(dict.fromkeys(THREADS, "1"))  # before numpy and the others are loaded
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # those that ask for no number of threads see one core
     results = run(args)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps({"machine": describe_machine(), "operations": results}, indent=2) + "\n")

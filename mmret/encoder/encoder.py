@@ -108,7 +108,7 @@ class Encoder:
                     f"{name} has {len(waveform)} samples, a window {longest}; encode_audio takes any length"
                 )
         vectors = np.empty((len(waveforms), self.dim), np.float32)
-        for rows in _batches_of_equal_length(waveforms):
+        for rows in batches_of_equal_length(waveforms):
             batch = [np.ascontiguousarray(waveforms[row], np.float32) for row in rows]
             vectors[rows] = self._checked(self._towers.audio(batch), [names[row] for row in rows])
         return vectors
@@ -203,7 +203,8 @@ def _check_waveform(waveform: NDArray[np.float32], name: str) -> None:
         raise AudioError(name, EMPTY)
 
 
-def _batches_of_equal_length(waveforms: Sequence[NDArray[np.float32]]) -> Iterator[list[int]]:
+def batches_of_equal_length(waveforms: Sequence[NDArray[np.float32]]) -> Iterator[list[int]]:
+    """Rows of waveforms (time,) that go through a network together: of one length, and few."""
     by_length: dict[int, list[int]] = {}
     for row, waveform in enumerate(waveforms):
         by_length.setdefault(len(waveform), []).append(row)

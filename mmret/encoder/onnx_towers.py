@@ -61,11 +61,11 @@ class OnnxTowers:
 
     @cached_property
     def _audio_session(self) -> Any:
-        return self._session(AUDIO_GRAPH)
+        return self._session(AUDIO_GRAPH, threads=min(len(os.sched_getaffinity(0)), MAX_THREADS))
 
     @cached_property
     def _text_session(self) -> Any:
-        return self._session(TEXT_GRAPH)
+        return self._session(TEXT_GRAPH, threads=1)  # one sentence at a time is too little work to share
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -82,12 +82,14 @@ class OnnxTowers:
         tokenizer.enable_padding(pad_id=(tokenizer.padding or {}).get("pad_id", 0))
         return tokenizer
 
-    def _session(self, name: str) -> Any:
+    def _session(self, name: str, *, threads: int) -> Any:
         path = self.manifest.verified(self._folder, name)
         if WEIGHTS in self.manifest.files:  # graphs read their numbers from the one weight file
             self.manifest.verified(self._folder, WEIGHTS)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = min(os.cpu_count() or 1, MAX_THREADS)
+        options.intra_op_num_threads = threads
+        # Threads that spin while they wait would take the cores from whoever decodes meanwhile.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         try:
             return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -8,6 +8,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from mmret.errors import AudioError, MmretError
 from mmret.index.rows import Encoded, Failed, Outcome, Recording, Reused, StoredFile, Touched
 from mmret.index.segments_file import NORM_TOLERANCE, Block
 from mmret.index.writer import IndexWriter
+from mmret.tasks.ahead import EncodingThread
 from mmret.tasks.progress import AddProgress, FileEvent, events_of
 from mmret.tasks.recordings import FailedFile, FoundFile, Listing, find_recordings
 
@@ -93,6 +95,7 @@ class _Job:
     frames: int = 0
     encoded: int = 0
     complete: bool = False
+    dropped: bool = False
 
     @property
     def ready(self) -> bool:
@@ -123,6 +126,8 @@ class Adder:
         self._safe_files = 0
         self._jobs: list[_Job] = []  # in order; only the last may be incomplete
         self._queue: list[tuple[_Job, NDArray[np.float32]]] = []  # windows to encode
+        self._encoding: list[_Job] = []  # whose window each vector of the batch at work is
+        self._thread = EncodingThread(self._vectors, encoder.dim)
         self._outcomes: list[Outcome] = []  # that need no encoding
         self._committed_at = time.monotonic()
 
@@ -130,10 +135,11 @@ class Adder:
         """Add every listed file and note those that left their folder."""
         self._total = len(listing.files)
         self.report.failed += listing.unreadable
-        for found in listing.files:
-            self._take(found)
-            self._commit_if_due()
-        self._encode_queue()
+        with closing(self._thread):
+            for found in listing.files:
+                self._take(found)
+                self._commit_if_due()
+            self._encode_all()
         self._commit()
         # last, so that a file that was moved finds its old vectors
         self._note_gone(listing)
@@ -166,7 +172,7 @@ class Adder:
             self._outcomes.append(Touched(recording, stored.id))
             return
         if any(job.recording.sha256 == recording.sha256 for job in self._jobs):
-            self._encode_queue()  # a copy of a file under way: let that one become a row first
+            self._encode_all()  # a copy of a file under way: let that one become a row first
             self._commit()
         source = self._writer.same_content(recording.sha256)
         if source is not None:
@@ -177,7 +183,7 @@ class Adder:
         self._encode(found, recording)
 
     def _encode(self, found: FoundFile, recording: Recording) -> None:
-        """Queue every window of a recording; full queues are encoded on the way."""
+        """Queue every window of a recording; full queues are encoded while the next windows are decoded."""
         job = _Job(recording, found.path)
         self._jobs.append(job)
         try:
@@ -186,7 +192,7 @@ class Adder:
                 job.bounds_s.append((segment.start_s, segment.stop_s))
                 self._queue.append((job, segment.waveform))
                 if len(self._queue) >= WINDOWS_PER_CALL:
-                    self._encode_queue()
+                    self._encode_ahead()
             if not job.bounds_s:
                 raise AudioError(found.path, "empty: no samples")
             if _identify(found, hashed=False) != _unhashed(recording):
@@ -196,19 +202,31 @@ class Adder:
             raise
         job.complete = True
         if job.blocks:  # its vectors lie at the open end: finish it before another recording writes there
-            self._encode_queue()
+            self._encode_all()
             self._commit()
 
-    def _encode_queue(self) -> None:
-        """Encode what waits and hand each vector to its recording."""
+    def _encode_ahead(self) -> None:
+        """Begin to encode what waits, once the batch before it has ended."""
+        self._take_vectors()
         queue, self._queue = self._queue, []
-        if not queue:
+        if queue:
+            self._encoding = [job for job, _ in queue]
+            self._thread.start([waveform for _, waveform in queue])
+
+    def _encode_all(self) -> None:
+        """Encode what waits, to the end."""
+        self._encode_ahead()
+        self._take_vectors()
+
+    def _take_vectors(self) -> None:
+        """Hand each vector of the batch at work to its recording."""
+        jobs, self._encoding = self._encoding, []
+        if not jobs:
             return
-        vectors = self._vectors([waveform for _, waveform in queue])
-        for (job, _), vector in zip(queue, vectors, strict=True):
+        for job, vector in zip(jobs, self._thread.vectors(), strict=True):
             job.vectors.append(vector)
             job.encoded += 1
-        for job in {id(job): job for job, _ in queue}.values():
+        for job in {id(job): job for job in jobs if not job.dropped}.values():
             norms = np.linalg.norm(np.stack(job.vectors), axis=1)
             if not np.all(np.abs(norms - 1) <= NORM_TOLERANCE):  # false for NaN, too
                 self._reject(job)
@@ -242,6 +260,7 @@ class Adder:
             job.write(self._writer)
 
     def _drop(self, job: _Job) -> None:
+        job.dropped = True
         self._queue = [waiting for waiting in self._queue if waiting[0] is not job]
         self._jobs.remove(job)
         if job.blocks:

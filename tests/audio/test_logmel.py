@@ -64,7 +64,8 @@ def test_blocks_of_frames_share_nothing_but_the_padding(monkeypatch: pytest.Monk
     waveform = wave(1.0, 16_000)[:, 0]
     whole = LogMel(LogMelConfig())(waveform)
     monkeypatch.setattr(logmel, "_BLOCK_FRAMES", 7)
-    np.testing.assert_allclose(LogMel(LogMelConfig())(waveform), whole, atol=1e-5)
+    # ducc0 transforms several frames at a time and the last of a block one by one: float32 steps in another order
+    np.testing.assert_allclose(LogMel(LogMelConfig())(waveform), whole, atol=1e-4)
 
 
 def test_a_waveform_is_left_as_it_was() -> None:
