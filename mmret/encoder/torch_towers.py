@@ -16,6 +16,7 @@ from torch import Tensor
 import mmret.models  # noqa: F401  # registers our architectures with AutoModel
 from mmret.audio.logmel import LogMel, LogMelConfig
 from mmret.audio.segments import WindowConfig
+from mmret.encoder.config_limits import check_config_file, check_layers
 from mmret.encoder.manifest import FILE_NAME, WEIGHTS, Manifest, read_manifest
 from mmret.encoder.towers import NO_TEXT, Vectors, repeated
 from mmret.errors import MmretError, ModelFormatError
@@ -32,7 +33,10 @@ def load_towers(name: str, folder: Path | None) -> TorchTowers:
 
     source = str(folder) if folder is not None else name
     try:
+        if folder is not None:
+            check_config_file(folder)
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        check_layers(name, config.to_dict())
         kind = _KINDS.get(config.model_type)
         if kind is None:
             known = ", ".join(sorted(_KINDS))
