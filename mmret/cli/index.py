@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +15,7 @@ import typer
 from mmret.cli.printing import note, print_json, shown
 
 if TYPE_CHECKING:
+    from mmret.tasks.indexing import Decoder
     from mmret.tasks.search import AddProgress, AddReport, Index
 
 DEFAULT_MODEL = "mmret-mini"
@@ -52,7 +53,7 @@ def register(app: typer.Typer) -> None:
     app.command("check")(check)
 
 
-def index(
+def index(  # noqa: PLR0913 - the options of a command
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Recordings, or folders of them.")],
     to: Annotated[Path, typer.Option("--to", metavar="INDEX", help="Folder of the index, made if it is new.")],
     model: Model = None,
@@ -61,6 +62,9 @@ def index(
         StoreName | None,
         typer.Option("--store", help="How a new index stores vectors; f16 takes half the space.", show_default=False),
     ] = None,
+    isolate: Annotated[
+        bool, typer.Option("--isolate", help="Decode in processes of their own, for recordings of unknown origin.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Make recordings searchable: add what is new or changed, skip what is known."""
@@ -71,8 +75,12 @@ def index(
     find_audio(paths)  # a mistyped path is told before a model is loaded or an index made
     if IndexStore.exists(to):
         migrate_index(to)
-    with open_index(to, model=model, runtime=runtime, create=True, store=store) as opened, _progress() as progress:
-        report = opened.add(paths, progress=progress)
+    with (
+        open_index(to, model=model, runtime=runtime, create=True, store=store) as opened,
+        _progress() as progress,
+        _decoder(isolate) as decode,
+    ):
+        report = opened.add(paths, progress=progress, decode=decode)
     for failed in report.failed:
         note(f"{shown(failed.path)}: {shown(failed.reason)}")
     if json:
@@ -81,6 +89,13 @@ def index(
         typer.echo(_summary(report, to))
     if report.failed:
         raise typer.Exit(1)
+
+
+def _decoder(isolate: bool) -> AbstractContextManager[Decoder]:
+    from mmret.audio.decode import decode_blocks
+    from mmret.audio.isolated import IsolatedDecoder
+
+    return IsolatedDecoder() if isolate else nullcontext(decode_blocks)
 
 
 def info(folder: IndexFolder, json: Json = False) -> None:

@@ -24,7 +24,7 @@ from mmret.index.schema import FORMAT
 from mmret.index.search import Match, nearest
 from mmret.index.snapshot import Snapshot
 from mmret.index.store import IndexStore
-from mmret.tasks.indexing import Adder, AddProgress, AddReport, SearchEncoder, find_audio
+from mmret.tasks.indexing import Adder, AddProgress, AddReport, Decoder, SearchEncoder, find_audio
 from mmret.tasks.recordings import FailedFile, absolute
 
 __all__ = [
@@ -120,16 +120,21 @@ class Index:
         return index
 
     def add(
-        self, paths: PathLike | Iterable[PathLike], *, progress: Callable[[AddProgress], None] | None = None
+        self,
+        paths: PathLike | Iterable[PathLike],
+        *,
+        progress: Callable[[AddProgress], None] | None = None,
+        decode: Decoder = decode_blocks,
     ) -> AddReport:
         """Add files and folders; what is known already is not read again, and a file that fails stops nothing.
 
         A file counts as added once its windows are on the disk, so a run that was stopped goes on where it was.
+        `decode` reads the files; an `mmret.audio.isolated.IsolatedDecoder` does so in processes that may crash.
         """
         encoder = self._needed_encoder()
         listing = find_audio(_several(paths))
         with self._store.writer() as writer:
-            return Adder(writer, encoder, progress).run(listing)
+            return Adder(writer, encoder, progress, decode).run(listing)
 
     def remove(self, paths: PathLike | Iterable[PathLike]) -> int:
         """Take files, or all files below folders, out of the index; give how many. The recordings stay."""
