@@ -49,6 +49,7 @@ MAX_NON_FINITE_SHARE = 0.01
 MAX_LEVEL = 16.0
 _INT16_FORMATS = ("WAV", "WAVEX", "AIFF")  # elsewhere libsndfile's own conversion to float is faster
 _SAMPLE_BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+_SMALL_BYTES = 2**26  # that much is decoded in a moment, from however few bytes
 _UNKNOWN_FRAMES = 2**62  # an unknown length reads as a number near 2**63
 
 Samples = NDArray[np.float32]
@@ -56,13 +57,18 @@ Samples = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """What a file may ask for: bytes on disk, seconds of sound, channels and sampling rate."""
+    """What a file may ask for: bytes on disk, seconds of sound, channels and sampling rate.
+
+    `max_expansion` is the number of bytes of samples (float32, all channels) for each byte of the file: digital silence
+    in one channel reaches some 1,900, the quietest speech 300, and a file made to exhaust its reader tens of thousands.
+    """
 
     max_bytes: int = 4 * 2**30
     max_seconds: float = 86_400.0
     max_channels: int = 64
     min_rate_hz: int = 1_000
     max_rate_hz: int = 768_000
+    max_expansion: int = 2_000
 
 
 def decode(path: str | os.PathLike[str], sample_rate: int, *, limits: DecodeLimits = DecodeLimits()) -> Samples:
@@ -168,11 +174,14 @@ def _soundfile_blocks(path: Path, descriptor: int, limits: DecodeLimits) -> Iter
     with _opened(path, descriptor) as file:
         _check_header(path, file, limits)
         _check_length(path, descriptor, file)
+        if file.frames < _UNKNOWN_FRAMES:
+            _check_expansion(path, descriptor, file.frames * file.channels, limits)
         integer = file.subtype == "PCM_16" and file.format in _INT16_FORMATS
         buffer = np.empty((BLOCK_FRAMES, file.channels), np.int16 if integer else np.float32)
         arrived = 0
         while len(block := file.read(out=buffer)):
             arrived += len(block)
+            _check_expansion(path, descriptor, arrived * file.channels, limits)
             yield _mono(block, 1 / 32768 if integer else 1.0), file.samplerate
         if arrived == 0:
             raise AudioError(path, "empty: no samples")
@@ -198,6 +207,17 @@ def _check_length(path: Path, descriptor: int, file: soundfile.SoundFile) -> Non
     promised, size = promised_bytes(path), os.fstat(descriptor).st_size
     if promised is not None and promised - size >= _SAMPLE_BYTES.get(file.subtype, 1) * file.channels:
         raise AudioError(path, f"truncated: {size} of {promised} bytes")
+
+
+def _check_expansion(path: Path, descriptor: int, values: int, limits: DecodeLimits) -> None:
+    """Refuse a small file that holds, or claims, samples out of all proportion."""
+    size = os.fstat(descriptor).st_size
+    if 4 * values > max(limits.max_expansion * size, _SMALL_BYTES):
+        raise AudioError(
+            path,
+            f"{size} bytes would unpack to {4 * values} and more, over the limit of {limits.max_expansion} times "
+            "(max_expansion)",
+        )
 
 
 def _mono(block: NDArray[np.int16] | Samples, scale: float) -> Samples:

@@ -133,7 +133,7 @@ def _rfft(frames: NDArray[np.float32]) -> NDArray[np.complex64]:
 def _banded(mel: NDArray[np.float32]) -> list[tuple[slice, slice, NDArray[np.float32]]]:
     """Split the mel matrix into groups of bands, each with the bins that it needs and their weights (bins, bands)."""
     groups = []
-    for rows in np.array_split(np.arange(len(mel)), _GROUPS):
+    for rows in np.array_split(np.arange(len(mel)), min(_GROUPS, len(mel))):
         used = np.flatnonzero(mel[rows].any(axis=0))
         bins = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
         bands = slice(int(rows[0]), int(rows[-1]) + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +16,7 @@ from mmret.cli.reporting import Reporter
 from mmret.cli.stopping import stoppable
 
 if TYPE_CHECKING:
+    from mmret.tasks.indexing import Decoder
     from mmret.tasks.search import Index
 
 DEFAULT_MODEL = "mmret-mini"
@@ -61,6 +63,9 @@ def index(  # noqa: PLR0913 - the options of a command are its parameters
         StoreName | None,
         typer.Option("--store", help="How a new index stores vectors; f16 takes half the space.", show_default=False),
     ] = None,
+    isolate: Annotated[
+        bool, typer.Option("--isolate", help="Decode in processes of their own, for recordings of unknown origin.")
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Go on: follow what is added, changed or deleted.")] = False,
     json: Json = False,
     log_json: Annotated[
@@ -80,15 +85,26 @@ def index(  # noqa: PLR0913 - the options of a command are its parameters
         with (
             kept_if_used(to, reporter.voice.message),
             open_index(to, model=model, runtime=runtime, create=True, store=store) as opened,
+            _decoder(isolate) as decode,
         ):
             if isinstance(found, Watcher):
                 reporter.voice.watching(paths)
-                follow(opened, found, reporter)
+                follow(opened, found, reporter, decode=decode)
             with reporter.progress() as progress:
-                report = opened.add(found, progress=progress)
+                report = opened.add(found, progress=progress, decode=decode)
         reporter.report(report)
     if report.failed:
         raise typer.Exit(1)
+
+
+def _decoder(isolate: bool) -> AbstractContextManager[Decoder]:
+    if isolate:
+        from mmret.audio.isolated import IsolatedDecoder
+
+        return IsolatedDecoder()
+    from mmret.audio.decode import decode_blocks
+
+    return nullcontext(decode_blocks)
 
 
 def info(folder: IndexFolder, json: Json = False) -> None:

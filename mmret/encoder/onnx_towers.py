@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmret.audio.logmel import LogMel
 from mmret.encoder.manifest import AUDIO_GRAPH, FILE_NAME, TEXT_GRAPH, TOKENIZER, WEIGHTS, Manifest, read_manifest
-from mmret.encoder.towers import NO_TEXT, Vectors, repeated
+from mmret.encoder.towers import NO_TEXT, Vectors, repeated, tokenizer_faults
 from mmret.errors import ModelFormatError
 
 MAX_THREADS = 4
@@ -41,7 +41,8 @@ class OnnxTowers:
 
     def text(self, sentences: Sequence[str]) -> Vectors:
         """Vectors (n, dim) of sentences, padded to the longest of them."""
-        encoded = self._tokenizer.encode_batch(list(sentences))
+        with tokenizer_faults(self._folder / TOKENIZER):
+            encoded = self._tokenizer.encode_batch(list(sentences))
         tokens = {
             "input_ids": np.array([sentence.ids for sentence in encoded], np.int64),
             "attention_mask": np.array([sentence.attention_mask for sentence in encoded], np.int64),
@@ -74,12 +75,10 @@ class OnnxTowers:
         from tokenizers import Tokenizer
 
         path = self.manifest.verified(self._folder, TOKENIZER)
-        try:
+        with tokenizer_faults(path):
             tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # tokenizers raises bare Exceptions
-            raise ModelFormatError(f"{path} is no tokenizer: {error}") from None
-        tokenizer.enable_truncation(self.manifest.max_tokens)
-        tokenizer.enable_padding(pad_id=(tokenizer.padding or {}).get("pad_id", 0))
+            tokenizer.enable_truncation(self.manifest.max_tokens)
+            tokenizer.enable_padding(pad_id=(tokenizer.padding or {}).get("pad_id", 0))
         return tokenizer
 
     def _session(self, name: str, *, threads: int) -> Any:

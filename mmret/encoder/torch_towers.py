@@ -16,8 +16,9 @@ from torch import Tensor
 import mmret.models  # noqa: F401  # registers our architectures with AutoModel
 from mmret.audio.logmel import LogMel, LogMelConfig
 from mmret.audio.segments import WindowConfig
+from mmret.encoder.config_limits import check_config_file, check_layers
 from mmret.encoder.manifest import FILE_NAME, WEIGHTS, Manifest, read_manifest
-from mmret.encoder.towers import NO_TEXT, Vectors, repeated
+from mmret.encoder.towers import NO_TEXT, Vectors, repeated, tokenizer_faults
 from mmret.errors import MmretError, ModelFormatError
 from mmret.models.m2d_features import M2DFeatures
 
@@ -32,7 +33,10 @@ def load_towers(name: str, folder: Path | None) -> TorchTowers:
 
     source = str(folder) if folder is not None else name
     try:
+        if folder is not None:
+            check_config_file(folder)
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        check_layers(name, config.to_dict())
         kind = _KINDS.get(config.model_type)
         if kind is None:
             known = ", ".join(sorted(_KINDS))
@@ -91,9 +95,13 @@ class TorchTowers:
         """Vectors (n, dim) of sentences."""
         if getattr(self.model, "text_model", None) is None:
             raise ModelFormatError(f"{self.name} {NO_TEXT}")
-        tokens = self.tokenizer(
-            list(sentences), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
-        )
+        with tokenizer_faults(self.name):
+            tokens = self.tokenizer(
+                list(sentences), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+            )
+        largest, known = int(tokens["input_ids"].max()), self.model.text_model.config.vocab_size
+        if largest >= known:
+            raise ModelFormatError(f"{self.name}: its tokenizer gives token {largest}, its text tower knows {known}")
         inputs = {name: tokens[name].to(self.model.device) for name in ("input_ids", "attention_mask")}
         return _unit_rows(self.model.get_text_features(**inputs).pooler_output)
 

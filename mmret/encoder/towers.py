@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmret.audio.segments import WindowConfig
+from mmret.errors import MmretError, ModelFormatError
 
 Vectors = NDArray[np.float32]
 NO_TEXT = "reads no text: it has an audio tower only. Search with --audio FILE"
@@ -38,3 +41,17 @@ def repeated(waveform: NDArray[np.float32], samples: int) -> NDArray[np.float32]
     if len(waveform) >= samples:
         return waveform
     return np.tile(waveform, -(-samples // len(waveform)))[:samples]
+
+
+@contextmanager
+def tokenizer_faults(source: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what a damaged tokenizer raises into a ModelFormatError.
+
+    The package tokenizers raises bare Exceptions, and its panics are not even that.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, MmretError):
+        raise
+    except BaseException as error:
+        raise ModelFormatError(f"{os.fspath(source)}: no tokenizer that works ({error}); fetch it again") from None

@@ -38,6 +38,22 @@ _TEXT_PREFIXES = {"text_encoder.text_encoder.": "first", "text_encoder.model.": 
 _TEXT_UNUSED = ("pooler.", "embeddings.position_ids")
 _TOKENIZERS = {"A": "thenlper/gte-base", "B": "google-bert/bert-base-uncased", "N": "nvidia/NV-Embed-v2"}
 _CLAP_PARTS = ("audio_proj.", "text_proj.", "logit_scale")
+# Tensors whose sizes become sizes of the model, and their number of axes.
+_NEEDED = ("cls_token", "pos_embed", "patch_embed.proj.weight", "norm.weight", "blocks.0.mlp.fc1.weight")
+_AXES = {
+    "cls_token": 3,
+    "pos_embed": 3,
+    "patch_embed.proj.weight": 4,
+    "norm.weight": 1,
+    "blocks.0.mlp.fc1.weight": 2,
+    "norm_stats": 1,
+    "mask_token": 3,
+    "offline_predictor.weight": 2,
+    "audio_proj.sem_token": 3,
+    "audio_proj.sem_blocks.0.mlp.fc1.weight": 2,
+    "text_proj.weight": 2,
+    "text_proj.0.weight": 2,
+}
 _PRETRAINING_PARTS = ("decoder_", "target_", "offline_predictor.", "mask_token")
 
 Weights = dict[str, Tensor]
@@ -161,22 +177,24 @@ def _check_encoder(path: Path, weights: Weights) -> None:
             f"{path}: is of the original MSM-MAE repository (q_bias instead of qkv.bias), another architecture than "
             "M2D's; convert one of the msm_mae checkpoints of the M2D repository instead"
         )
-    needed = {"cls_token": 3, "pos_embed": 3, "patch_embed.proj.weight": 4, "norm.weight": 1}
-    missing = [key for key in needed if key not in weights]
-    if missing or "blocks.0.mlp.fc1.weight" not in weights:
-        named = ", ".join(missing or ["blocks.0"])
-        raise ModelFormatError(f"{path}: has no {named}; it is no M2D checkpoint, or only a part of one")
-    for key, ndim in needed.items():
-        if weights[key].ndim != ndim:
-            raise ModelFormatError(f"{path}: {key} has shape {tuple(weights[key].shape)}, {ndim} axes were expected")
+    missing = [key for key in _NEEDED if key not in weights]
+    if missing:
+        raise ModelFormatError(f"{path}: has no {', '.join(missing)}; it is no M2D checkpoint, or only a part of one")
+    for key in weights.keys() & _AXES.keys():
+        sizes = tuple(weights[key].shape)
+        if len(sizes) != _AXES[key] or 0 in sizes:
+            raise ModelFormatError(f"{path}: {key} has shape {sizes}, {_AXES[key]} axes were expected")
+    if weights.get("norm_stats", torch.zeros(2)).shape != (2,):
+        raise ModelFormatError(f"{path}: norm_stats has shape {tuple(weights['norm_stats'].shape)}, not (2,)")
 
 
 def _plain(path: Path, key: str, tensor: Tensor) -> Tensor:
     if not tensor.is_floating_point():
         raise ModelFormatError(f"{path}: {key} holds {tensor.dtype} values; quantised checkpoints are not read")
-    if not torch.isfinite(tensor).all():
+    plain = tensor.detach().float().contiguous()  # first, because not every kind of float can be tested as it is
+    if not torch.isfinite(plain).all():
         raise ModelFormatError(f"{path}: {key} holds values that are not finite; the training run behind it broke")
-    return tensor.detach().float().contiguous()
+    return plain
 
 
 def _depth(weights: Mapping[str, Tensor], prefix: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ _READING_ERRORS = (
     AssertionError,
     ImportError,
     OverflowError,
+    MemoryError,
+    struct.error,
     UnicodeDecodeError,
     zipfile.BadZipFile,
 )
@@ -107,9 +110,11 @@ def _check_storage(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Refuse tensors that claim more values than the file can hold, before anything copies them."""
     budget = path.stat().st_size
     for key, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+            raise ModelFormatError(f"{path}: {key} is no plain tensor; ask its author for a plain state dict")
         claimed = tensor.numel() * tensor.element_size()
         budget -= claimed
-        if tensor.layout != torch.strided or claimed > tensor.untyped_storage().nbytes() or budget < 0:
+        if claimed > tensor.untyped_storage().nbytes() or budget < 0:
             raise ModelFormatError(f"{path}: {key} claims {tuple(tensor.shape)} values, more than the file holds")
 
 

@@ -32,6 +32,8 @@ WINDOWS_PER_CALL = 32
 WINDOWS_PER_COMMIT = 256
 SECONDS_PER_COMMIT = 2.0
 
+Decoder = Callable[[Path, int], Iterator[NDArray[np.float32]]]  # decode_blocks, or an IsolatedDecoder
+
 
 class SearchEncoder(Protocol):
     """What an index needs of an encoder; `mmret.Encoder` is one."""
@@ -116,12 +118,17 @@ class Adder:
     """One run of adding recordings; a commit every few seconds of work, so that a stop loses no more."""
 
     def __init__(
-        self, writer: IndexWriter, encoder: SearchEncoder, progress: Callable[[AddProgress], None] | None = None
+        self,
+        writer: IndexWriter,
+        encoder: SearchEncoder,
+        progress: Callable[[AddProgress], None] | None = None,
+        decode: Decoder = decode_blocks,
     ) -> None:
         self.report = AddReport()
         self._writer = writer
         self._encoder = encoder
         self._progress = progress
+        self._decode = decode
         self._total = 0
         self._safe_files = 0
         self._jobs: list[_Job] = []  # in order; only the last may be incomplete
@@ -187,7 +194,7 @@ class Adder:
         job = _Job(recording, found.path)
         self._jobs.append(job)
         try:
-            blocks = _counted(decode_blocks(found.path, self._encoder.sample_rate), job)
+            blocks = _counted(self._decode(found.path, self._encoder.sample_rate), job)
             for segment in iter_segments(blocks, self._encoder.sample_rate, self._encoder.windows):
                 job.bounds_s.append((segment.start_s, segment.stop_s))
                 self._queue.append((job, segment.waveform))

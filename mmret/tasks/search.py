@@ -25,7 +25,7 @@ from mmret.index.schema import FORMAT
 from mmret.index.search import Match, nearest
 from mmret.index.snapshot import Snapshot
 from mmret.index.store import IndexStore
-from mmret.tasks.indexing import Adder, AddReport, SearchEncoder, find_audio
+from mmret.tasks.indexing import Adder, AddReport, Decoder, SearchEncoder, find_audio
 from mmret.tasks.progress import AddProgress
 from mmret.tasks.recordings import FailedFile, Listing, absolute
 
@@ -122,17 +122,22 @@ class Index:
         return index
 
     def add(
-        self, paths: PathLike | Iterable[PathLike] | Listing, *, progress: Callable[[AddProgress], None] | None = None
+        self,
+        paths: PathLike | Iterable[PathLike] | Listing,
+        *,
+        progress: Callable[[AddProgress], None] | None = None,
+        decode: Decoder = decode_blocks,
     ) -> AddReport:
         """Add files and folders, or a listing of them; what is known is not read again, and failures stop nothing.
 
         A file counts as added once its windows are on the disk: after a stop those that were finished stay, and the
         one that was being read starts again.
+        `decode` reads the files; an `mmret.audio.isolated.IsolatedDecoder` does so in processes that may crash.
         """
         encoder = self._needed_encoder()
         listing = paths if isinstance(paths, Listing) else find_audio(_several(paths))
         with self._store.writer() as writer:
-            return Adder(writer, encoder, progress).run(listing)
+            return Adder(writer, encoder, progress, decode).run(listing)
 
     def remove(self, paths: PathLike | Iterable[PathLike]) -> int:
         """Take files, or all files below folders, out of the index; give how many. The recordings stay."""

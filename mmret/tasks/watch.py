@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-from mmret.audio.decode import AUDIO_SUFFIXES
+from mmret.audio.decode import AUDIO_SUFFIXES, decode_blocks
 from mmret.errors import IndexLocked, MmretError
-from mmret.tasks.indexing import AddReport
+from mmret.tasks.indexing import AddReport, Decoder
 from mmret.tasks.progress import AddProgress
 from mmret.tasks.recordings import FailedFile, FoundFile, Listing, absolute, walk
 from mmret.tasks.search import Index
@@ -161,7 +161,7 @@ class Watcher:
         return [trouble for watched in self._watched for trouble in watched.troubles]
 
 
-def watch(index: Index, watcher: Watcher, observer: Observer) -> NoReturn:
+def watch(index: Index, watcher: Watcher, observer: Observer, *, decode: Decoder = decode_blocks) -> NoReturn:
     """Keep an index up with folders until something interrupts it.
 
     Looking costs a CPU no more than IDLE_SHARE of its time, so the pause grows with the number of files. Between
@@ -174,7 +174,7 @@ def watch(index: Index, watcher: Watcher, observer: Observer) -> NoReturn:
         cost_s = watcher.clock.cpu() - started_s
         troubles = watcher.troubles
         try:
-            _bring_up(index, listing, observer)
+            _bring_up(index, listing, observer, decode)
             watcher.done()
         except IndexLocked as error:
             troubles.append(str(error))
@@ -185,11 +185,11 @@ def watch(index: Index, watcher: Watcher, observer: Observer) -> NoReturn:
         watcher.clock.sleep(min(LONGEST_PAUSE_S, max(POLL_S, cost_s / IDLE_SHARE)))
 
 
-def _bring_up(index: Index, listing: Listing, observer: Observer) -> None:
+def _bring_up(index: Index, listing: Listing, observer: Observer, decode: Decoder) -> None:
     if not listing.files and not listing.folders:
         return
     with observer.progress() as progress:
-        report = index.add(listing, progress=progress)
+        report = index.add(listing, progress=progress, decode=decode)
     observer.report(report)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -129,6 +130,33 @@ def test_hours_in_a_few_bytes_are_refused_before_they_are_decoded(tmp_path: Path
             file.write(np.zeros((60 * 8_000, 1), np.int16))
     assert path.stat().st_size < 2**20
     assert "7200 s long" in refusal(path, DecodeLimits(max_seconds=3_600))
+
+
+def silence(path: Path, seconds: int) -> Path:
+    """Eight channels of nothing, as FLAC."""
+    with soundfile.SoundFile(path, "w", 48_000, 8, "PCM_16", format="FLAC") as file:
+        for _ in range(seconds):
+            file.write(np.zeros((48_000, 8), np.int16))
+    return path
+
+
+def test_gigabytes_in_715_kb_are_refused_in_under_a_second(tmp_path: Path) -> None:
+    path = silence(tmp_path / "bomb.flac", 1_800)
+    assert path.stat().st_size < 720_000
+    assert soundfile.info(path).frames * 8 * 4 > 2.5e9
+    started_s = time.perf_counter()
+    assert "over the limit of 2000 times (max_expansion)" in refusal(path)
+    assert time.perf_counter() - started_s < 1
+
+
+def test_what_unpacks_is_counted_where_no_header_tells_how_much(tmp_path: Path) -> None:
+    path = silence(tmp_path / "bomb.flac", 60)
+    data = bytearray(path.read_bytes())
+    data[21] &= 0xF0  # the length, 36 bits in the block that describes the stream
+    data[22:26] = bytes(4)
+    path.write_bytes(data)
+    assert "would unpack to 69206016 and more" in refusal(path)  # one block more than 64 MiB
+    assert "silent" in refusal(path, DecodeLimits(max_expansion=5_000))
 
 
 def test_an_empty_file_and_a_file_without_samples_are_told_apart(tmp_path: Path) -> None:

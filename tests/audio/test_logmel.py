@@ -104,3 +104,10 @@ def test_mel_bands_above_half_the_rate_are_empty_not_wrong() -> None:
     log_mel = LogMel(config)(wave(0.2, 8_000)[:, 0])
     assert np.isfinite(log_mel).all()
     np.testing.assert_allclose(log_mel[-1], np.log(FLOAT32_EPS), rtol=1e-6)
+
+
+@pytest.mark.parametrize("bands", [1, 2, 5, 7])
+def test_any_number_of_mel_bands_will_do(bands: int) -> None:
+    config = LogMelConfig(n_mels=bands)
+    waveform = wave(0.2, config.sample_rate)[:, 0]
+    np.testing.assert_allclose(LogMel(config)(waveform), by_definition(waveform, config), atol=1e-3)

@@ -34,6 +34,14 @@ def test_files_that_fail_are_listed_on_stderr_with_exit_code_1(run: Run, sounds:
     assert "text.wav" in run("info", tmp_path / "index").stdout
 
 
+def test_isolated_decoding_makes_the_same_index(run: Run, sounds: Path, tmp_path: Path) -> None:
+    (sounds / "text.wav").write_text("no sound")
+    plain = run("index", sounds, "--to", tmp_path / "plain")
+    isolated = run("index", sounds, "--to", tmp_path / "isolated", "--isolate")
+    assert (isolated.exit_code, isolated.stderr) == (1, plain.stderr)
+    assert isolated.stdout == plain.stdout.replace("plain", "isolated")
+
+
 def test_a_folder_without_audio_makes_no_index(run: Run, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     for path in (tmp_path / "none", tmp_path / "missing"):

@@ -103,6 +103,13 @@ def test_a_dictionary_without_an_encoder_is_refused(tmp_path, content, words):
         ("pos_embed", torch.zeros(1, 20, 16), "positions"),
         ("patch_embed.proj.weight", torch.zeros(16, 1, 100, 16), "positions"),
         ("unexpected.weight", torch.zeros(3), "unexpected"),
+        ("norm_stats", torch.zeros(3), "norm_stats"),
+        ("patch_embed.proj.weight", torch.zeros(0, 1, 16, 16), "patch_embed"),
+        ("blocks.0.mlp.fc1.weight", torch.ones(64), "fc1"),
+        ("audio_proj.sem_token", torch.ones(16), "sem_token"),
+        ("text_proj.weight", torch.tensor(1.0), "text_proj"),
+        ("norm.weight", torch.zeros(16, device="meta"), "plain tensor"),
+        ("norm.weight", torch.quantize_per_tensor(torch.zeros(16), 0.1, 0, torch.qint8), "plain tensor"),
     ],
 )
 def test_a_wrong_tensor_is_named(tmp_path, weights, key, value, words):
@@ -135,6 +142,25 @@ def test_head_counts_that_no_shape_tells_are_asked_for(tmp_path, weights):
 def test_half_precision_weights_open_in_float32(tmp_path, weights):
     model = load_m2d_checkpoint(write(tmp_path, {key: value.half() for key, value in weights.items()}), num_heads=2)
     assert model.dtype == torch.float32
+
+
+def test_weights_in_eight_bits_are_tested_like_others(tmp_path, weights):
+    short = {"norm.weight": weights["norm.weight"].to(torch.float8_e4m3fn)}
+    assert load_m2d_checkpoint(write(tmp_path, weights | short), num_heads=2).dtype == torch.float32
+    short = {"norm.weight": torch.full((16,), torch.nan).to(torch.float8_e4m3fn)}
+    with pytest.raises(ModelFormatError, match="not finite"):
+        load_m2d_checkpoint(write(tmp_path, weights | short), num_heads=2)
+
+
+@pytest.mark.parametrize("cut", [30, 100, 200, 300])
+def test_an_old_file_that_ends_within_its_pickle_is_refused(tmp_path, weights, cut):
+    path = tmp_path / "old.pth"
+    torch.save(weights, path, _use_new_zipfile_serialization=False)
+    for end in range(cut, cut + 12):
+        short = tmp_path / "short.pth"
+        short.write_bytes(path.read_bytes()[:end])
+        with pytest.raises(ModelFormatError, match=r"short\.pth"):
+            load_m2d_checkpoint(short, num_heads=2)
 
 
 def test_conversion_leaves_nothing_behind_when_it_fails_and_never_overwrites(tmp_path, weights, monkeypatch):
