@@ -317,12 +317,23 @@ class Adder:
             stored.id: stored
             for folder in listing.folders
             for stored in self._writer.files_below(os.fsencode(folder))
-            if stored.path not in listed and not os.path.lexists(stored.path)
+            if stored.path not in listed and _is_gone(stored.path)
         }
         if gone:
             self._writer.remove(gone.values(), "no longer in its folder")
             self.report.gone = len(gone)
             self._tell(0, [FileEvent("removed", Path(os.fsdecode(stored.path))) for stored in gone.values()])
+
+
+def _is_gone(path: bytes) -> bool:
+    """Whether a path leads nowhere; one in a folder that may not be entered is not gone."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _identify(found: FoundFile, *, hashed: bool) -> Recording:

@@ -383,3 +383,19 @@ def test_progress_tells_what_became_of_each_file(index: Index, sounds: Path) -> 
         ("removed", "800.wav"),
     ]
     assert states[-1].known == 2
+
+
+def test_files_of_a_folder_that_may_not_be_entered_stay_in_the_index(
+    index: Index, sounds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.add(sounds)
+    moved = sounds / "800.wav"
+    moved.rename(sounds.parent / "elsewhere.wav")
+
+    def refused(path: bytes) -> os.stat_result:
+        raise PermissionError(13, "Permission denied", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmret.tasks.indexing.os.lstat", refused)
+        assert index.add(sounds).gone == 0
+    assert index.add(sounds).gone == 1
