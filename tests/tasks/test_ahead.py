@@ -52,9 +52,8 @@ def test_the_next_recording_is_decoded_while_one_is_encoded(
             next_is_read.set()
         yield from decode_blocks(path, sample_rate)
 
-    monkeypatch.setattr("mmret.tasks.indexing.decode_blocks", watched)
     with Index.open(tmp_path / "index", Patient()) as index:
-        assert index.add(sounds).added == 4
+        assert index.add(sounds, decode=watched).added == 4
     assert all(waited)
     assert encoding_threads() == []
 
@@ -69,10 +68,9 @@ def test_an_interrupt_ends_the_thread_and_leaves_what_was_committed(
             raise KeyboardInterrupt
         yield from decode_blocks(path, sample_rate)
 
-    monkeypatch.setattr("mmret.tasks.indexing.decode_blocks", interrupted)
     with Index.open(tmp_path / "index", FakeEncoder()) as index:
         with pytest.raises(KeyboardInterrupt):
-            index.add(sounds)
+            index.add(sounds, decode=interrupted)
         assert encoding_threads() == []
         assert 1 <= index.info().files < 4
         monkeypatch.undo()

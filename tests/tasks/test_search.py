@@ -264,8 +264,7 @@ def test_a_long_recording_that_fails_late_leaves_nothing(
                 raise AudioError(path, "torn")
             yield block[half:]
 
-    monkeypatch.setattr("mmret.tasks.indexing.decode_blocks", broken)
-    report = index.add(sounds)
+    report = index.add(sounds, decode=broken)
     assert (report.added, [failed.reason for failed in report.failed]) == (3, ["torn"])
     assert index.info().vector_bytes == 12 * encoder.dim * 4
     assert index.check().problems == []
