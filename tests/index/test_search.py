@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mmret.index import IndexStore
 from mmret.index.check import check
-from mmret.index.rows import Encoded, Recording, WindowRow
-from mmret.index.search import nearest, nearest_each
+from mmret.index.rows import Encoded, Recording
+from mmret.index.search import nearest
 
 DIM = 12
 
@@ -122,39 +122,3 @@ def test_half_precision_stays_within_its_rounding_of_full_precision(tmp_path: Pa
     exact = vectors @ query
     # |q . (v - round(v))| <= 2**-11 * sum |q_i v_i| <= 2**-11
     assert max(abs(scores[row + 1] - exact[row]) for row in range(300)) <= 2.0**-11
-
-
-@pytest.mark.parametrize("dtype", ["f32", "f16"])
-def test_queries_asked_together_or_alone_get_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
-) -> None:
-    monkeypatch.setattr("mmret.index.search.ROWS_PER_BLOCK", 32)
-    monkeypatch.setattr("mmret.index.search.QUERIES_AT_ONCE", 5)
-    vectors, queries = unit_rows(500, 9, 200), unit_rows(12, 10, 12)
-    with closing(IndexStore.create(tmp_path, dim=DIM, meta={}, dtype=dtype)) as store:
-        store.segment_bytes = 150 * store.layout.row_bytes
-        fill(store, np.split(vectors, 10), {2, 5})
-        with store.snapshot() as snapshot:
-            alone = [nearest(snapshot, query, 20) for query in queries]
-            assert nearest_each(snapshot, queries, 20) == alone
-            assert nearest_each(snapshot, queries[:0], 20) == []
-
-            def keep(window: WindowRow) -> bool:
-                return window.file % 2 == 0
-
-            chosen = [nearest(snapshot, query, 20, keep=keep) for query in queries]
-            assert nearest_each(snapshot, queries, 20, keep=keep) == chosen
-            assert all(len(matches) == 20 and all(keep(match.window) for match in matches) for matches in chosen)
-
-
-def test_scores_that_single_precision_cannot_tell_apart_are_still_ordered(tmp_path: Path) -> None:
-    query = np.full(DIM, DIM**-0.5, np.float32)
-    # each row is moved by a few units in its last places: float32 products differ by their rounding alone
-    vectors = np.repeat(query[None], 400, axis=0)
-    vectors += np.random.Generator(np.random.PCG64(0)).integers(-3, 4, vectors.shape) * np.float32(2**-26)
-    exact = (vectors.astype(np.float64) @ query.astype(np.float64)).astype(np.float32)
-    with closing(IndexStore.create(tmp_path, dim=DIM, meta={})) as store:
-        fill(store, [vectors], set())
-        with store.snapshot() as snapshot:
-            found = [match.window.id - 1 for match in nearest(snapshot, query, 10)]
-    assert found == sorted(range(400), key=lambda row: (-exact[row], row))[:10]
