@@ -7,6 +7,7 @@ that it was reading; the next one gets another worker. Its answers are not trust
 
 from __future__ import annotations
 
+import fcntl
 import os
 import selectors
 import signal
@@ -16,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +30,7 @@ from mmret.audio.ffmpeg import FFMPEG_SUFFIXES
 from mmret.audio.worker_protocol import BLOCK, FAILED, FINISHED, HEADER, MAX_PAYLOAD, Request
 from mmret.errors import AudioError
 
-_READ_BYTES = 1 << 20
+_PIPE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,8 @@ class _Worker:
             bufsize=0,
         )
         assert self._process.stdout is not None
+        with suppress(OSError):  # fewer waits for each other; the system may allow no such pipe
+            fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._process.stdout, selectors.EVENT_READ)
 
@@ -201,7 +205,7 @@ class _Worker:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0 or not self._selector.select(left_s):
                 raise AudioError(path, f"decoder stopped after {self._limits.wall_s:g} s without an end (wall_s)")
-            part = os.read(self._process.stdout.fileno(), min(size - len(parts), _READ_BYTES))
+            part = os.read(self._process.stdout.fileno(), min(size - len(parts), _PIPE_BYTES))
             if not part:
                 raise self._ended(path)
             parts += part
