@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,11 @@ from mmret.audio.logmel_torch import LogMelTorch
 from mmret.encoder import Encoder
 from mmret.index import IndexStore
 from mmret.index.rows import Encoded, Recording
-from mmret.index.search import nearest, nearest_each
+from mmret.index.search import nearest
 
 FORMATS = ("wav", "flac", "mp3", "ogg")
 LOG_MEL_TOLERANCE = 2e-4  # float32 transforms, in the log domain
 VECTOR_TOLERANCE = 1e-4
-QUERIES = 64
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ def every(folder: Path, seconds: int, rows: int, dim: int) -> Iterator[Operation
     """All operations, with files made in `folder`."""
     yield log_mel(seconds)
     yield from (reading(folder, suffix, seconds) for suffix in FORMATS)
-    yield from search(folder, rows, dim)
+    yield search(folder, rows, dim)
     yield encoding()
 
 
@@ -89,41 +87,25 @@ def reading(folder: Path, suffix: str, seconds: int) -> Operation:
     return Operation(f"{seconds} s of {suffix} -> 16 kHz mono", variants, _largest_difference(variants, 0.0))
 
 
-def search(folder: Path, rows: int, dim: int, k: int = 10) -> Iterator[Operation]:
-    """One query and many over all windows of an index, rows looked up in SQLite; faiss gives row numbers alone."""
-    vectors = unit_vectors(rows + QUERIES, dim)
-    stored, queries = vectors[:rows], vectors[rows:]
+def search(folder: Path, rows: int, dim: int, k: int = 10) -> Operation:
+    """One query over all windows of an index, rows looked up in SQLite; faiss gives row numbers alone."""
+    vectors = unit_vectors(rows + 1, dim)
+    stored, query = vectors[:rows], vectors[rows]
     flat = faiss.IndexFlatIP(dim)
     flat.add(stored)
-    with closing(IndexStore.create(folder / "index", dim=dim, meta={})) as store:
-        with store.writer() as writer:
-            bounds_s = [(float(row), row + 1.0) for row in range(rows)]
-            writer.commit([Encoded(Recording(b"/", b"/a", 0, 0, b"a"), 1, rows, bounds_s, writer.append(stored))])
+    store = IndexStore.create(folder / f"index-{rows}x{dim}", dim=dim, meta={})
+    with store.writer() as writer:
+        bounds_s = [(float(row), row + 1.0) for row in range(rows)]
+        writer.commit([Encoded(Recording(b"/", b"/a", 0, 0, b"a"), 1, rows, bounds_s, writer.append(stored))])
+
+    def ours() -> list[int]:
         with store.snapshot() as snapshot:
-            ours = [[match.window.id - 1 for match in found] for found in nearest_each(snapshot, queries, k)]
-            if ours != flat.search(queries, k)[1].tolist():
-                raise ValueError(f"search of {rows} x {dim}: mmret and faiss find other rows")
-            one: Variants = {
-                "mmret": lambda: nearest(snapshot, queries[0], k),
-                "faiss IndexFlatIP": lambda: flat.search(queries[:1], k),
-            }
-            yield Operation(f"exact search, 1 query over {rows} x {dim}", one, 0.0)
-            many: Variants = {
-                "mmret": lambda: nearest_each(snapshot, queries, k),
-                "faiss IndexFlatIP": lambda: flat.search(queries, k),
-                "faiss IndexFlatIP, BLAS threshold 1": lambda: _search_by_blas(flat, queries, k),
-            }
-            yield Operation(f"exact search, {QUERIES} queries over {rows} x {dim}", many, 0.0)
+            return [match.window.id - 1 for match in nearest(snapshot, query, k)]
 
-
-def _search_by_blas(flat: Any, queries: NDArray[np.float32], k: int) -> None:
-    """What faiss can do with many queries, which it does not by itself for so few."""
-    threshold = faiss.cvar.distance_compute_blas_threshold
-    faiss.cvar.distance_compute_blas_threshold = 1
-    try:
-        flat.search(queries, k)
-    finally:
-        faiss.cvar.distance_compute_blas_threshold = threshold
+    if ours() != flat.search(query[None], k)[1][0].tolist():
+        raise ValueError(f"search of {rows} x {dim}: mmret and faiss find other rows")
+    variants: Variants = {"mmret": ours, "faiss IndexFlatIP": lambda: flat.search(query[None], k)}
+    return Operation(f"exact search, 1 query over {rows} x {dim}", variants, 0.0)
 
 
 def encoding(windows: int = 8) -> Operation:
