@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from mmret import __version__
 from mmret.audio.decode import decode_blocks
-from mmret.errors import AudioError, EncoderMismatch, IndexCorrupt, MmretError, QueryError
+from mmret.audio.excerpt import excerpt
+from mmret.errors import EncoderMismatch, IndexCorrupt, MmretError, QueryError
 from mmret.index.check import CheckReport, check
 from mmret.index.compaction import CompactReport, compact
 from mmret.index.merge import MergedHit, MergeOptions, ScoredWindow, merge_hits
@@ -380,25 +381,10 @@ def _check_dtype(store: IndexStore, wanted: str | None) -> None:
 def _sound(encoder: SearchEncoder, path: Path, start_s: float | None, stop_s: float | None) -> NDArray[np.float32]:
     """Unit vector (dim,) of a recording or a part of it."""
     whole = start_s is None and stop_s is None
-    clip = path if whole else _excerpt(path, encoder.sample_rate, start_s or 0.0, stop_s)
+    clip = path if whole else excerpt(path, encoder.sample_rate, start_s or 0.0, stop_s)
     vector: NDArray[np.float32] = encoder.encode_audio([clip])[0]
     return vector
 
 
 def _several(paths: PathLike | Iterable[PathLike]) -> list[PathLike]:
     return [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-
-
-def _excerpt(path: Path, sample_rate: int, start_s: float, stop_s: float | None) -> NDArray[np.float32]:
-    """Waveform (time,) of a recording from start_s to stop_s."""
-    first, last = round(start_s * sample_rate), None if stop_s is None else round(stop_s * sample_rate)
-    parts, reached = [], 0
-    for block in decode_blocks(path, sample_rate):
-        parts.append(block[max(0, first - reached) : None if last is None else max(0, last - reached)])
-        reached += len(block)
-        if last is not None and reached >= last:
-            break
-    waveform = np.concatenate(parts) if parts else np.zeros(0, np.float32)
-    if not len(waveform):
-        raise AudioError(path, f"it has no sound from {start_s} s on; it is {reached / sample_rate:.2f} s long")
-    return waveform
