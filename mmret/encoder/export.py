@@ -92,7 +92,7 @@ def export_folder(model_folder: str | Path, out: str | Path, *, name: str | None
 def _write_folder(towers: TorchTowers, source: Path, folder: Path, *, name: str) -> None:
     model = towers.model
     _write_weights(model, folder)
-    config = model.config.to_dict() | {"dtype": "float16"}
+    config = _without_places(model.config.to_dict()) | {"dtype": "float16"}
     (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     files = [WEIGHTS, AUDIO_GRAPH]
     if model.text_model is not None:
@@ -102,6 +102,12 @@ def _write_folder(towers: TorchTowers, source: Path, folder: Path, *, name: str)
         _write_graph(graph, folder / graph_name, folder / WEIGHTS)
     _manifest(towers, name, {file: folder / file for file in files}).write(folder)
     _check_export(towers, OnnxTowers(folder))
+
+
+def _without_places(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without the folders that its parts were loaded from: they are this machine's alone."""
+    kept = {name: value for name, value in config.items() if name != "_name_or_path"}
+    return {name: _without_places(value) if isinstance(value, dict) else value for name, value in kept.items()}
 
 
 def _check_export(towers: TorchTowers, exported: OnnxTowers) -> None:

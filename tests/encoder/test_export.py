@@ -114,3 +114,8 @@ def test_graphs_that_differ_from_torch_leave_nothing_behind(conv_folder, tmp_pat
 
 def test_the_configuration_opens_by_transformers(exported):
     assert json.loads((exported / "config.json").read_text())["model_type"] in ("conv_clap", "m2d_clap")
+
+
+def test_nothing_tells_where_the_model_was_made(exported, conv_folder):
+    text = (exported / "config.json").read_text()
+    assert "_name_or_path" not in text and str(conv_folder.parent) not in text
