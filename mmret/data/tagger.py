@@ -18,7 +18,6 @@ from mmret._optional import require
 from mmret.errors import DataLayoutError
 
 SAMPLE_RATE = 32_000
-MAP_HOP_S = 0.32
 _FFT = 1024
 _HOP = 320
 _PRE_EMPHASIS = 0.97

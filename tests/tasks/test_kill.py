@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mmret.tasks.search import Index
+from tests.index import made_up
 from tests.tasks.fake_encoder import FakeEncoder, write_tone
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -25,18 +26,10 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def contents(folder: Path) -> dict[bytes, list[tuple[float, float, bytes]]]:
+def contents(folder: Path) -> made_up.Contents:
     """Windows and vector bits of every file."""
-    with Index.open(folder, FakeEncoder()) as index, index._store.snapshot() as snapshot:
-        maps = {part.segment.id: part.vectors for part in snapshot.maps}
-        return {
-            file.path: [
-                (window.start_s, window.stop_s, maps[window.segment][window.row].tobytes())
-                for window in snapshot.windows_of(file.id)
-            ]
-            for file in snapshot.files()
-            if file.status == "done"
-        }
+    with Index.open(folder, FakeEncoder()) as index:
+        return made_up.contents(index._store)
 
 
 def add_and_kill(index: Path, sounds: Path, lines: int) -> int:
