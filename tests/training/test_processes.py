@@ -16,10 +16,16 @@ from tests.conftest import ROOT
 
 def launch(processes: int, folder: Path, batch_size: int, steps: int = 6) -> int:
     """Exit code of a run on the CPU; one of fewer than 6 steps breaks off there."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+    command += [f"--nproc_per_node={processes}"]
     command += ["-m", "tests.training.contrastive_run", str(folder), str(batch_size), str(steps)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False).returncode
+    for _ in range(2):  # the launcher chooses a port that another program can take before the processes meet there
+        ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        if (folder / "log.jsonl").exists():
+            break
+        sys.stderr.write(ended.stderr)
+    return ended.returncode
 
 
 @pytest.fixture(scope="module")
