@@ -19,26 +19,15 @@ import torch
 from accelerate import PartialState
 from m2d import Recipe, open_crops, recipe_parser, save  # the neighbouring recipe
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoTokenizer, BertModel
+from transformers import AutoTokenizer, BertModel
 
 from mmret.data.log_mel_crops import CaptionedCrops
 from mmret.errors import TrainingError
 from mmret.models.m2d import M2DConfig
 from mmret.models.m2d_clap import M2DClapConfig, M2DClapForPreTraining, M2DClapModel
 from mmret.models.m2d_pretraining import M2DForPreTraining
+from mmret.models.m2d_start import start_config
 from mmret.training import fit, sample_generator
-
-SIZES = (
-    "input_size",
-    "patch_size",
-    "embed_dim",
-    "depth",
-    "num_heads",
-    "mlp_ratio",
-    "decoder_embed_dim",
-    "decoder_depth",
-    "decoder_num_heads",
-)
 
 
 class M2DClapObjective(nn.Module):
@@ -57,21 +46,6 @@ class M2DClapObjective(nn.Module):
         """Move the target and hold the temperature in its range."""
         self.model.audio_model.update_target(self._recipe.decay_after(step, total_steps))
         self.model.clamp_logit_scale()
-
-
-def start_config(folder: Path, audio_config: M2DConfig) -> M2DConfig:
-    """Configuration of a pre-trained M2D, refused unless its sizes are those of this run."""
-    config = AutoConfig.from_pretrained(folder)
-    if not isinstance(config, M2DConfig):
-        raise TrainingError(f"{folder} is a {config.model_type} model; start from RUN/model of train/m2d.py")
-    for name in SIZES:
-        theirs, ours = getattr(config, name), getattr(audio_config, name)
-        if theirs != ours:
-            raise TrainingError(
-                f"{folder} has {name} {theirs}, this run {ours}: start from another model, "
-                f"or set --model.audio_config.{name} to {theirs}"
-            )
-    return config
 
 
 def with_text(trained: M2DClapForPreTraining, text: BertModel) -> M2DClapModel:
@@ -108,7 +82,7 @@ def main() -> None:
     audio_settings = dict(recipe.model["audio_config"])
     start = start_config(args.start_from, M2DConfig(**audio_settings)) if args.start_from else None
     statistics = (start.norm_mean, start.norm_std) if start else None
-    crops = open_crops(args.data_dir, audio_settings["input_size"][1], recipe.training.seed, statistics)
+    crops = open_crops(args.data_dir, audio_settings["input_size"][1], recipe, statistics)
     data = CaptionedCrops(crops, [np.load(path) for path in args.vectors], sample_generator)
     audio_settings.update(norm_mean=crops.mean, norm_std=crops.std)
     settings = {**recipe.model, "audio_config": audio_settings, "text_dim": data.dim}

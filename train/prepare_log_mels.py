@@ -16,11 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from accelerate import PartialState
+from numpy.typing import NDArray
 
 from mmret.audio.decode import AUDIO_SUFFIXES, decode
 from mmret.audio.logmel import LogMel, LogMelConfig
 from mmret.data.log_mel_crops import measure_statistics
-from mmret.data.log_mel_folder import MAP_NAME, open_log_mels, write_list, write_statistics
+from mmret.data.log_mel_folder import LIST_NAME, MAP_NAME, open_log_mels, write_list, write_statistics
 from mmret.errors import AudioError, DataLayoutError
 
 SHORTEST_S = 6.1
@@ -34,16 +36,18 @@ def recordings(folder: Path) -> list[Path]:
     return found
 
 
-def write_log_mel(source: Path, target: Path, front_end: LogMel) -> None:
-    """Store the log-mel (1, mels, frames) of one recording, by rename."""
-    rate = front_end.config.sample_rate
-    waveform = decode(source, rate)
-    waveform = np.pad(waveform, (0, max(0, round(SHORTEST_S * rate) - len(waveform))))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_suffix(".tmp")
+def with_silence(waveform: NDArray[np.float32], sample_rate: int, shortest_s: float) -> NDArray[np.float32]:
+    """Waveform (time,), with silence at its end where it is too short."""
+    return np.pad(waveform, (0, max(0, round(shortest_s * sample_rate) - len(waveform))))
+
+
+def store(path: Path, array: NDArray[np.floating]) -> None:
+    """Write an .npy file by rename, so that it is whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
-        np.save(file, front_end(waveform)[None])
-    temporary.replace(target)
+        np.save(file, array)
+    temporary.replace(path)
 
 
 def write_log_mels(audio_dir: Path, out_dir: Path, sample_rate: int) -> list[str]:
@@ -54,12 +58,25 @@ def write_log_mels(audio_dir: Path, out_dir: Path, sample_rate: int) -> list[str
         name = f"{path}.npy"
         try:
             if not (out_dir / name).exists():
-                write_log_mel(audio_dir / path, out_dir / name, front_end)
+                waveform = with_silence(decode(audio_dir / path, sample_rate), sample_rate, SHORTEST_S)
+                store(out_dir / name, front_end(waveform)[None])
             written.append(name)
         except AudioError as error:
             complaints.append(str(error))
     write_list(out_dir, written)
     return complaints
+
+
+def log_mels_of(folder: Path, kept: Path, sample_rate: int) -> Path:
+    """The folder itself where it holds log-mels, else `kept` with those of its recordings; complaints go to stderr."""
+    if (folder / LIST_NAME).is_file() or (folder / MAP_NAME).is_file():
+        return folder
+    with PartialState().main_process_first():
+        if PartialState().is_main_process:
+            kept.mkdir(parents=True, exist_ok=True)
+            for complaint in write_log_mels(folder, kept, sample_rate):
+                print(complaint, file=sys.stderr)
+    return kept
 
 
 def write_map(folder: Path, out_dir: Path, frames: int) -> None:

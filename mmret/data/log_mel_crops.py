@@ -77,7 +77,7 @@ class LogMelCrops:
         """Crop `log_mels` to `frames`; statistics are (mean, std)."""
         self.log_mels, self.frames = log_mels, frames
         self.mean, self.std = statistics
-        self._generator_of = generator_of
+        self.generator_of = generator_of
 
     def __len__(self) -> int:
         """Count the recordings."""
@@ -85,14 +85,16 @@ class LogMelCrops:
 
     def batch(self, indices: Sequence[int], epoch: int, seed: int) -> dict[str, Tensor]:
         """Crops of these recordings in this epoch."""
-        crops = [self._crop(index, self._generator_of(seed, epoch, index)) for index in indices]
+        crops = [self.draw(index, epoch, seed)[1] for index in indices]
         # stacked as stored, often float16: one conversion in torch is four times faster than numpy's casts
         log_mel = torch.from_numpy(np.stack(crops))[:, None].float()
         return {"log_mel": (log_mel - self.mean) / self.std}
 
-    def _crop(self, index: int, generator: np.random.Generator) -> NDArray[np.floating]:
+    def draw(self, index: int, epoch: int, seed: int) -> tuple[int, NDArray[np.floating]]:
+        """Start and crop (mels, frames), not normalised, of one recording in this epoch."""
         log_mel = self.log_mels[index]
-        return crop_or_pad(log_mel, self.frames, draw_start(log_mel.shape[-1], self.frames, generator))
+        start = draw_start(log_mel.shape[-1], self.frames, self.generator_of(seed, epoch, index))
+        return start, crop_or_pad(log_mel, self.frames, start)
 
 
 class CaptionedCrops:

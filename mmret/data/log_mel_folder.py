@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -101,10 +101,14 @@ def write_statistics(folder: str | os.PathLike[str], mean: float, std: float) ->
     (Path(folder) / STATISTICS_NAME).write_text(json.dumps({"mean": mean, "std": std}) + "\n")
 
 
-def write_list(folder: str | os.PathLike[str], names: Iterable[str]) -> None:
-    """Store files.csv, by rename, so that a list is whole or absent."""
+def write_list(
+    folder: str | os.PathLike[str], names: Sequence[str], counts: Mapping[str, Sequence[int]] | None = None
+) -> None:
+    """Store files.csv, by rename, so that a list is whole or absent; `counts` are further columns, by their name."""
     path = Path(folder) / LIST_NAME
     temporary = path.with_suffix(".tmp")
-    quoted = ('"' + name.replace('"', '""') + '"' for name in names)
-    temporary.write_text("\n".join(["file_name", *quoted]) + "\n", encoding="utf-8")
+    quoted = ['"' + name.replace('"', '""') + '"' for name in names]
+    further = counts or {}
+    rows = (",".join(map(str, row)) for row in zip(quoted, *further.values(), strict=True))
+    temporary.write_text("\n".join([",".join(["file_name", *further]), *rows]) + "\n", encoding="utf-8")
     temporary.replace(path)

@@ -49,6 +49,12 @@ class M2DFeatures:
         self.model = model
         self.layout = layout or model.config.feature_layout
 
+    @property
+    def dim(self) -> int:
+        """Width of the features in this layout."""
+        config = self.model.config
+        return int(config.embed_dim) * (config.grid_size[0] if self.layout == "stacked" else 1)
+
     @cached_property
     def front_end(self) -> LogMelTorch:
         """Waveform (batch, time) -> log-mel (batch, mels, frames), not normalised."""
