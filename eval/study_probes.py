@@ -163,7 +163,9 @@ def probe_voices(embed: Embed, root: Path, kept: Path) -> dict[str, float]:
     utterances = voices(root, "test-other")
     speakers = sorted({speaker for speaker, _ in utterances})
     speaker = np.array([speakers.index(name) for name, _ in utterances])
-    log_mels = _kept(kept / "voices.npy", lambda: log_mels_of(decode(path, RATE)[:SAMPLES] for _, path in utterances))
+    log_mels = _kept(
+        kept / "voices.npy", lambda: log_mels_of(np.resize(decode(path, RATE), SAMPLES) for _, path in utterances)
+    )
     features = embed(log_mels[..., :HEARD_FRAMES])
     number = np.concatenate([np.arange((speaker == one).sum()) for one in range(len(speakers))])
     shares = []
