@@ -14,7 +14,7 @@ from mmret.models.m2d import M2DConfig, M2DModel
 from mmret.models.m2d_checkpoint import convert_checkpoint, load_m2d_checkpoint, load_m2d_pretraining
 from mmret.models.m2d_clap import M2DClapConfig, M2DClapForPreTraining, M2DClapModel
 from mmret.models.m2d_features import M2DFeatures
-from mmret.models.m2d_heads import M2DForAudioClassification
+from mmret.models.m2d_heads import M2DForAudioClassification, WeightedLayers
 from mmret.models.m2d_pretraining import M2DForPreTraining
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "M2DForAudioClassification",
     "M2DForPreTraining",
     "M2DModel",
+    "WeightedLayers",
     "convert_checkpoint",
     "load_m2d_checkpoint",
     "load_m2d_pretraining",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,6 +28,24 @@ class NormLinear(nn.Module):
         normed = self.norm(features.transpose(1, -1)).transpose(1, -1)
         logits: Tensor = self.linear(normed)
         return logits
+
+
+class WeightedLayers(nn.Module):
+    """Weighted sum over the layers of a frozen encoder, as SUPERB takes its features; the weights are learnt.
+
+    >>> WeightedLayers(2)([torch.zeros(1, 3, 4), torch.ones(1, 3, 4)]).mean().item()
+    0.5
+    """
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(layers))
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Features (batch, time, dim) of every layer, `M2DFeatures.layer_features`, -> (batch, time, dim)."""
+        if len(features) != len(self.weights):
+            raise ValueError(f"features of {len(features)} layers were given, weights are for {len(self.weights)}")
+        return torch.einsum("l,lbtd->btd", self.weights.softmax(dim=0), torch.stack(list(features)))
 
 
 class M2DForAudioClassification(M2DPreTrainedModel):

@@ -10,7 +10,14 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification, AutoModelForPreTraining
 
 from mmret.errors import ModelFormatError
-from mmret.models import M2DConfig, M2DFeatures, M2DForAudioClassification, M2DForPreTraining, M2DModel
+from mmret.models import (
+    M2DConfig,
+    M2DFeatures,
+    M2DForAudioClassification,
+    M2DForPreTraining,
+    M2DModel,
+    WeightedLayers,
+)
 from mmret.models.m2d_vit import sincos_positions
 
 SMALL = {"input_size": (80, 64), "embed_dim": 32, "depth": 2, "num_heads": 2}
@@ -140,3 +147,15 @@ def test_a_configuration_of_absurd_sizes_is_refused_before_anything_is_built(cha
     (tmp_path / "config.json").write_text(json.dumps(settings))
     with pytest.raises((ModelFormatError, TypeError), match=next(iter(change))):
         AutoConfig.from_pretrained(tmp_path)
+
+
+def test_a_sum_over_layers_begins_as_their_mean_and_learns_its_weights():
+    layers = [torch.full((2, 3, 4), float(number)) for number in range(4)]
+    summed = WeightedLayers(4)
+    torch.testing.assert_close(summed(layers), torch.full((2, 3, 4), 1.5))
+    summed.weights.data[3] = 100.0
+    torch.testing.assert_close(summed(layers), layers[3])
+    summed(layers).sum().backward()
+    assert summed.weights.grad is not None
+    with pytest.raises(ValueError, match="3 layers were given, weights are for 4"):
+        summed(layers[:3])

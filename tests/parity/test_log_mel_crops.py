@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmret.data.log_mel_crops import EPS, crop_or_pad, mean_and_std, mix_background, repeat_to
+from mmret.data.log_mel_crops import EPS, LogMelCrops, crop_or_pad, mean_and_std, mix_background, repeat_to
+from mmret.data.log_mel_folder import LogMelMap
+from mmret.data.log_mel_pairs import Background, PairedCrops, RepeatedLogMels
+from mmret.training import sample_generator
 from tests.conftest import parity_files
 
 FIXTURES = parity_files("m2d", "noise_mix_and_crop*.npz")
@@ -51,6 +54,28 @@ def test_pair_of_clean_and_noisy(reference: Any) -> None:
     mixed = mix_background(clean, noise, config["pair_noise_ratio"])
     np.testing.assert_allclose(clean / std, arrays["pair_clean"], **TOLERANCE)
     np.testing.assert_allclose(mixed / std, arrays["pair_mixed"], **TOLERANCE)
+
+
+@pytest.mark.parametrize("online", ["mixed", "clean"])
+def test_a_batch_of_pairs_is_that_pair_in_the_order_that_is_asked_for(reference: Any, online: str) -> None:
+    arrays, config = reference
+    mean, std, noise_mean = arrays["pair_stats"]
+    frames = config["crop_frames"]
+    crops = LogMelCrops(LogMelMap(arrays["pair_clean_raw"], ["clean"]), frames, (mean, std), sample_generator)
+    noise = Background(LogMelMap(arrays["pair_noise_raw"], ["noise"]), noise_mean, config["pair_noise_ratio"])
+    batch = PairedCrops(crops, background=noise, online=online).batch([0], epoch=0, seed=0)
+    heard, other = ("pair_mixed", "pair_clean") if online == "mixed" else ("pair_clean", "pair_mixed")
+    np.testing.assert_allclose(batch["log_mel"][0], arrays[heard], **TOLERANCE)
+    np.testing.assert_allclose(batch["teacher_log_mel"][0], arrays[other], **TOLERANCE)
+
+
+def test_a_short_list_is_repeated_to_exactly_that_many(reference: Any) -> None:
+    arrays, _ = reference
+    expected = [str(name) for name in arrays["inflated"]]
+    log_mels = LogMelMap(arrays["stats_in"][:3], list(dict.fromkeys(expected)))
+    repeated = RepeatedLogMels(log_mels, len(expected))
+    assert repeated.names == expected
+    np.testing.assert_array_equal(repeated[len(expected) - 1], arrays["stats_in"][1])
 
 
 def test_statistics_over_all_values(reference: Any) -> None:
