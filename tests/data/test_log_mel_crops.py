@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from mmret.data.log_mel_crops import CaptionedCrops, LogMelCrops, draw_start
+from mmret.data.log_mel_crops import (
+    CaptionedCrops,
+    LogMelCrops,
+    crop_or_pad,
+    draw_start,
+    mean_and_std,
+    measure_statistics,
+)
 from mmret.data.log_mel_folder import open_log_mels, read_statistics, write_list, write_statistics
 from mmret.errors import DataLayoutError
 from mmret.training import sample_generator
@@ -90,3 +97,13 @@ def test_statistics_come_back(tmp_path: Path) -> None:
     assert read_statistics(tmp_path) is None
     write_statistics(tmp_path, -7.5, 4.25)
     assert read_statistics(tmp_path) == (-7.5, 4.25)
+
+
+def test_statistics_are_those_of_all_crops_together(folder: Path) -> None:
+    measured = measure_statistics(open_log_mels(folder), 30, np.random.default_rng(3), crops=50)
+    generator, drawn = np.random.default_rng(3), []
+    log_mels = open_log_mels(folder)
+    for index in generator.integers(3, size=50):
+        log_mel = log_mels[int(index)]
+        drawn.append(crop_or_pad(log_mel, 30, draw_start(log_mel.shape[-1], 30, generator)))
+    np.testing.assert_allclose(measured, mean_and_std(np.stack(drawn)), rtol=1e-6)
