@@ -50,7 +50,7 @@ WARMUP = 0.075  # share of the steps
 # The published target remembers a fourteenth of a run at its start and a third at its end.
 MEMORY = (14, 3)
 NEEDED: dict[str, tuple[str, ...]] = {"target": (), "background": ("digits",), "speech": ("digits", "voices")}
-STEPS = {"target": 1200, "background": 400, "speech": 600}
+STEPS = {"target": 700, "background": 250, "speech": 400}
 
 Source = Literal["trained", "random", "base", "log-mel"]
 

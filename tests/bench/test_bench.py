@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -64,3 +65,24 @@ def test_the_whole_benchmark_runs_in_small(tmp_path: Path) -> None:
         assert one["name"] in ended.stdout
         assert "mmret" in one["times"]
         assert all(ratio["of_minima"] > 0 for ratio in one["ratios"].values())
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_pretraining_runs_in_small(tmp_path: Path) -> None:
+    out = tmp_path / "pretraining.json"
+    command = [sys.executable, ROOT / "bench" / "pretraining.py", "--out", out, "--cases", "1", "--repetitions", "1"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert ended.returncode == 0, ended.stderr
+    (result,) = json.loads(out.read_text())["cases"]
+    assert (result["size"], result["batch"]) == ("tiny", 4)
+    assert all(memory > 0 for memory in result["peak_mb"].values())
+
+
+def test_the_plain_peer_is_the_same_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    pretraining = importlib.import_module("pretraining")
+    tiny = {"embed_dim": 16, "depth": 2, "num_heads": 2}
+    monkeypatch.setitem(pretraining.SIZES, "tiny", pretraining.SIZES["tiny"] | tiny)
+    ours, plain = pretraining.steps("tiny", 2, ["mmret, float32", "plain PyTorch"]).values()
+    for _ in range(3):  # the target moves in both, and so does the optimiser
+        assert ours() == pytest.approx(plain(), abs=2e-4)

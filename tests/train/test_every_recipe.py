@@ -38,7 +38,7 @@ Train = Callable[..., Path]
 RECIPES = {
     "m2d.py": ["m2d", "m2d_06", "m2d_40ms", "m2d_mini", "msm_mae"],
     "m2d_clap.py": ["m2d_clap", "m2d_clap_mini"],
-    "m2d_x.py": ["m2d_as", "m2d_as_32k", "m2d_x_further", "m2d_x_icbhi", "m2d_x_mini", "m2d_x_sprsound"],
+    "m2d_x.py": ["m2d_as", "m2d_as_32k", "m2d_resp", "m2d_x_further", "m2d_x_icbhi", "m2d_x_mini", "m2d_x_sprsound"],
     "m2d_s.py": ["m2d_s", "m2d_s_400", "m2d_s_40ms", "m2d_s_512", "m2d_s_mini"],
 }
 
@@ -127,7 +127,7 @@ def test_m2d_x(train: Train, tmp_path: Path, config: str) -> None:
     teacher = write_teacher(tmp_path / "teacher", config)
     folders = ("--data-dir", write_map(tmp_path / "data"), "--background-dir", write_map(tmp_path / "noise"))
     run = train("m2d_x.py", config, *folders, "--teacher", teacher, "--start-from", teacher, "--labels", labels)
-    assert_trained(run, "m2d", *([] if config == "m2d_x_mini" else ["offline"]))
+    assert_trained(run, "m2d", *([] if config in ("m2d_resp", "m2d_x_mini") else ["offline"]))
 
 
 @pytest.mark.parametrize("config", RECIPES["m2d_s.py"])
