@@ -89,6 +89,26 @@ def _ingredient(result: Result) -> Cells:
     return [result["protocol"]["label"], str(result["sizes"]["dim"]), *cells]
 
 
+def _pretraining(*figures: str) -> Callable[[Result], Cells]:
+    """Row of an arm: its steps, its seeds and these figures."""
+
+    def row(result: Result) -> Cells:
+        protocol = result["protocol"]
+        cells = [protocol["label"], str(protocol["steps"] or ""), str(protocol["seeds"])]
+        return cells + [spread(result["metrics"][name], protocol["seeds"]) for name in figures]
+
+    return row
+
+
+def spread(figure: dict[str, Any], seeds: int) -> str:
+    """Mean in percent, with the standard deviation where there are several seeds.
+
+    >>> spread({"mean": 0.5, "deviation": 0.012}, 3)
+    '50.0 ± 1.2'
+    """
+    return percent(figure["mean"]) + (f" ± {100 * figure['deviation']:.1f}" if seeds > 1 else "")
+
+
 TABLES: dict[str, tuple[str, Cells, Callable[[Result], Cells]]] = {
     "zero_shot": (
         "Zero-shot classification, and search with the class prompts",
@@ -117,6 +137,21 @@ TABLES: dict[str, tuple[str, Cells, Callable[[Result], Cells]]] = {
         "What each ingredient gives (ESC-50: probe and labels from folds 1-3, tested on fold 4)",
         ["ingredient", "dim", "linear probe", "zero-shot accuracy", "T2A mAP@10 (/min(R, 10))"],
         _ingredient,
+    ),
+    "pretraining_target": (
+        "Pre-training: what hidden patches are predicted from (linear probe, ESC-50 fold 4)",
+        ["arm", "steps", "seeds", "accuracy"],
+        _pretraining("esc50"),
+    ),
+    "pretraining_background": (
+        "Pre-training: M2D-X on a small set of spoken digits (linear probe)",
+        ["arm", "steps", "seeds", "digits", "digits of a new speaker", "digits in noise of 5 dB"],
+        _pretraining("digit", "digit_new_speaker", "digit_in_noise"),
+    ),
+    "pretraining_speech": (
+        "Pre-training: M2D-S against M2D on speech (linear probe)",
+        ["arm", "steps", "seeds", "digits", "digits of a new speaker", "digits in noise of 5 dB", "speakers"],
+        _pretraining("digit", "digit_new_speaker", "digit_in_noise", "speaker"),
     ),
 }
 

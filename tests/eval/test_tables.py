@@ -76,3 +76,13 @@ def test_the_card_of_the_shipped_model_holds_its_own_rows_alone(
     tables()
     assert f"| {name} |" in card.read_text() and "| named |" not in card.read_text()
     assert tables("--check")[0] == 0
+
+
+def test_arms_of_pretraining_show_mean_and_deviation(script) -> None:
+    tables = script("tables")
+    metrics = {"esc50": {"mean": 0.5, "deviation": 0.01, "values": [0.49, 0.51]}}
+    arm = {"protocol": {"name": "pretraining_target", "label": "M2D", "steps": 700, "seeds": 2}, "metrics": metrics}
+    once = {"protocol": arm["protocol"] | {"label": "log-mel mean", "steps": 0, "seeds": 1}, "metrics": metrics}
+    text = tables.tables([once, arm])
+    assert "| M2D | 700 | 2 | 50.0 ± 1.0 |" in text
+    assert "| log-mel mean |  | 1 | 50.0 |" in text
