@@ -42,7 +42,7 @@ SIZES = {
     "base": {"embed_dim": 768, "depth": 12, "num_heads": 12,
              "decoder_embed_dim": 512, "decoder_depth": 8, "decoder_num_heads": 16},
 }  # fmt: skip
-CASES = (("tiny", 4), ("tiny", 16), ("tiny", 64), ("small", 8), ("base", 4))
+CASES = (("tiny", 4), ("tiny", 16), ("tiny", 64), ("small", 8), ("base", 2), ("base", 4))
 BF16 = ("avx512_bf16", "amx_bf16")
 VARIANTS = ("mmret", "mmret, float32", "plain PyTorch")
 
@@ -152,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark and write its file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help=f"default: {DEFAULT_OUT}")
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--repetitions", type=int, default=4)
     parser.add_argument("--cases", type=int, default=len(CASES), help="how many of the sizes, from the smallest")
     parser.add_argument("--memory-of", choices=VARIANTS, help=argparse.SUPPRESS)
     parser.add_argument("--size", choices=SIZES, help=argparse.SUPPRESS)

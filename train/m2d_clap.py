@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import PartialState
-from m2d import Recipe, open_crops, recipe_parser, save  # the neighbouring recipe
+from recipe import Recipe, open_crops, recipe_parser, save  # what the recipes share
 from torch import Tensor, nn
 from transformers import AutoTokenizer, BertModel
 

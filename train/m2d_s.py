@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m2d import Recipe, recipe_parser, save, statistics_of  # the neighbouring recipes
-from m2d_x import M2DXObjective, open_background, start_model
+from m2d_x import M2DXObjective, open_background, start_model  # the neighbouring recipe
+from recipe import Recipe, monitor, recipe_parser, save, statistics_of
 
 from mmret.data.log_mel_crops import LogMelCrops
 from mmret.data.log_mel_pairs import PairedCrops
@@ -37,7 +37,8 @@ def main() -> None:
     data = PairedCrops(crops, background=background, targets=targets, online=recipe.data.online)
 
     model = start_model(recipe, crops, targets.dim, args.start_from)
-    fit(M2DXObjective(model, recipe), data, recipe.training)
+    watch = monitor(data, recipe.data.monitored, recipe.training.seed)
+    fit(M2DXObjective(model, recipe), data, recipe.training, evaluate=watch)
     save(model, recipe)
 
 

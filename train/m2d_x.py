@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from m2d import M2DObjective, Recipe, open_crops, recipe_parser, save, statistics_of  # the neighbouring recipes
+from m2d import M2DObjective  # the neighbouring recipe
 from prepare_log_mels import log_mels_of
+from recipe import Recipe, monitor, open_crops, recipe_parser, save, statistics_of
 from torch import Tensor
 
 from mmret.data.log_mel_crops import LogMelCrops
@@ -110,7 +111,8 @@ def main() -> None:
 
     model = start_model(recipe, crops, task.dim if task else 0, args.start_from)
     teacher = task if isinstance(task, M2DFeatures) else None
-    fit(M2DXObjective(model, recipe, teacher), data, recipe.training)
+    watch = monitor(data, recipe.data.monitored, recipe.training.seed)
+    fit(M2DXObjective(model, recipe, teacher), data, recipe.training, evaluate=watch)
     save(model, recipe)
 
 

@@ -11,6 +11,7 @@ from mmret.metrics.retrieval import (
     retrieval_report,
     text_to_audio,
 )
+from mmret.metrics.spread import effective_rank, explained_variance_auc
 from mmret.metrics.zero_shot import Accuracy, accuracy, multi_label_average_precision, prototypes, similarities
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "accuracy",
     "audio_to_text",
     "bootstrap_interval",
+    "effective_rank",
+    "explained_variance_auc",
     "multi_label_average_precision",
     "prototypes",
     "retrieval_metrics",

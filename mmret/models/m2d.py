@@ -47,6 +47,7 @@ _LARGEST = {
     "decoder_embed_dim": 8192,
     "decoder_depth": 256,
     "decoder_num_heads": 256,
+    "mask_run": 65_536,
     "offline_dim": 1_000_000,
     "sample_rate": 768_000,
 }
@@ -58,7 +59,9 @@ _LARGEST_MLP_RATIO = 64
 class M2DConfig(PreTrainedConfig):
     """Sizes of an M2D model, and what its pre-training predicts; the defaults are the published base model.
 
-    `input_size` and `patch_size` are (mels, frames); `norm_mean` and `norm_std` are of the log-mel.
+    `input_size` and `patch_size` are (mels, frames); `norm_mean` and `norm_std` are of the log-mel. `mask_run` above 0
+    hides time columns in runs of that many instead of single patches. `target_layers` names blocks of the target
+    network whose outputs are averaged, before the norm, as what is predicted; none means its normed last output.
 
     >>> M2DConfig(input_size=(80, 208)).grid_size
     (5, 13)
@@ -82,6 +85,8 @@ class M2DConfig(PreTrainedConfig):
     decoder_depth: int = 8
     decoder_num_heads: int = 16
     mask_ratio: float = 0.7
+    mask_run: int = 0
+    target_layers: tuple[int, ...] = ()
     prediction_target: str = "features"
     target_input: str = "masked"
     token_loss: str = "norm_mse"
@@ -134,11 +139,14 @@ def _pair(name: str, size: Sequence[int]) -> tuple[int, int]:
 def _check_sizes(config: M2DConfig) -> None:
     for name, largest in _LARGEST.items():
         value = getattr(config, name)
-        smallest = 0 if name in ("decoder_depth", "offline_dim") else 1
+        smallest = 0 if name in ("decoder_depth", "mask_run", "offline_dim") else 1
         if not isinstance(value, int) or not smallest <= value <= largest:
             raise ModelFormatError(f"M2DConfig: {name} is {value!r}; it must be a whole number {smallest} to {largest}")
     if not 0 < config.mlp_ratio <= _LARGEST_MLP_RATIO:
         raise ModelFormatError(f"M2DConfig: mlp_ratio is {config.mlp_ratio!r}; it must be in (0, {_LARGEST_MLP_RATIO}]")
+    config.target_layers = tuple(config.target_layers)
+    if not all(isinstance(n, int) and 0 <= n < config.depth for n in config.target_layers):
+        raise ModelFormatError(f"M2DConfig: target_layers {config.target_layers}: blocks are 0 to {config.depth - 1}")
     rows, columns = config.grid_size
     if not 1 <= rows * columns <= _LARGEST_TOKENS:
         raise ModelFormatError(

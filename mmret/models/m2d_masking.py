@@ -79,3 +79,26 @@ def random_mask(shape: tuple[int, int], ratio: float, generator: torch.Generator
     """Unstructured mask of shape (batch, tokens), on the generator's device."""
     noise = torch.rand(shape, generator=generator, device=generator.device)
     return mask_from_noise(noise, visible_count(shape[1], ratio))
+
+
+def column_run_mask(grid: tuple[int, int, int], ratio: float, run: int, generator: torch.Generator) -> TokenMask:
+    """Mask of whole time columns in runs of `run`, for a grid (batch, rows, columns); all rows share it.
+
+    Runs begin at random until int(columns * ratio) columns are hidden; the surplus of the last run is given back from
+    the end of the grid. Hidden and visible tokens keep their natural order.
+
+    >>> mask = column_run_mask((1, 2, 10), 0.5, 3, torch.Generator().manual_seed(0))
+    >>> mask.len_keep, bool((mask.hidden[0, :10] == mask.hidden[0, 10:]).all())
+    (10, True)
+    """
+    batch, rows, columns = grid
+    wanted = int(columns * ratio)
+    hidden = torch.zeros(batch, columns, dtype=torch.bool, device=generator.device)
+    for row in hidden:
+        while int(row.sum()) < wanted:
+            start = int(torch.randint(columns, (), generator=generator, device=generator.device))
+            row[start : start + run] = True
+        row[row.nonzero()[wanted:, 0]] = False
+    tokens = hidden[:, None].expand(-1, rows, -1).reshape(batch, rows * columns)
+    shuffled = tokens.to(torch.uint8).argsort(dim=1, stable=True)
+    return TokenMask(shuffled.argsort(dim=1), rows * (columns - wanted))

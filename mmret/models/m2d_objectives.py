@@ -65,6 +65,7 @@ def ema_decay_at(step: int, total_steps: int, *, first: float = 0.99995, last: f
 @torch.no_grad()
 def update_average(average: nn.Module, current: nn.Module, decay: float) -> None:
     """Move the parameters of `average` towards those of `current`, by 1 - decay."""
-    old, new = list(average.parameters()), list(current.parameters())
+    old: list[Tensor] = list(average.parameters())
+    new: list[Tensor] = list(current.parameters())
     # one call for all of them: on a GPU a loop over a hundred small tensors costs more than the arithmetic
     torch._foreach_lerp_(old, new, 1 - decay)

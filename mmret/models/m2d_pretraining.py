@@ -18,7 +18,7 @@ from transformers.utils.generic import ModelOutput
 
 from mmret.models.m2d import M2DConfig, M2DEncoder
 from mmret.models.m2d_features import stack_rows
-from mmret.models.m2d_masking import TokenMask, random_mask
+from mmret.models.m2d_masking import TokenMask, column_run_mask, random_mask
 from mmret.models.m2d_objectives import patchify, standardise, token_loss, unpatchify, update_average
 from mmret.models.m2d_vit import block_stack, crop_positions, sincos_positions
 
@@ -124,7 +124,11 @@ class M2DForPreTraining(M2DEncoder):
         if generator is None:
             raise ValueError("pre-training needs either a mask or a generator to draw one")
         rows, columns = (n // p for n, p in zip(input_features.shape[2:], self.config.patch_size, strict=True))
-        mask = random_mask((input_features.shape[0], rows * columns), self.config.mask_ratio, generator)
+        batch, ratio, run = input_features.shape[0], self.config.mask_ratio, self.config.mask_run
+        if run:
+            mask = column_run_mask((batch, rows, columns), ratio, run, generator)
+        else:
+            mask = random_mask((batch, rows * columns), ratio, generator)
         return TokenMask(mask.ids_restore.to(input_features.device), mask.len_keep)
 
     def predict(self, latent: Tensor, mask: TokenMask) -> Tensor:
@@ -154,9 +158,12 @@ class M2DForPreTraining(M2DEncoder):
     def target_encode(self, tokens: Tensor) -> Tensor:
         """Patch tokens (batch, tokens, dim) -> output of the target network (batch, 1 + tokens, dim) with CLS."""
         x = self.with_cls(tokens)
+        layers = []
         for block in self.target_blocks:
             x = block(x)
-        target: Tensor = self.target_norm(x)
+            layers.append(x)
+        chosen = [layers[number] for number in self.config.target_layers]
+        target: Tensor = torch.stack(chosen).mean(dim=0) if chosen else self.target_norm(x)
         return target
 
     def loss_of(self, prediction: Tensor, target: Tensor) -> Tensor:

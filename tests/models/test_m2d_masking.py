@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mmret.errors import ModelFormatError
 from mmret.models.m2d import M2DConfig
-from mmret.models.m2d_masking import TokenMask, random_mask
+from mmret.models.m2d_masking import TokenMask, column_run_mask, random_mask
 from mmret.models.m2d_objectives import patchify, unpatchify
 from mmret.models.m2d_pretraining import M2DForPreTraining
 
@@ -80,3 +81,44 @@ def test_a_few_steps_lower_the_loss():
         model.update_target(0.999)
         losses.append(float(loss.detach()))
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+@pytest.mark.parametrize("run", [1, 3, 50])
+def test_runs_hide_whole_columns_and_exactly_so_many(run: int):
+    mask = column_run_mask((20, 5, 13), 0.7, run, torch.Generator().manual_seed(1))
+    hidden = mask.hidden.unflatten(1, (5, 13))
+    assert (hidden == hidden[:, :1]).all()
+    assert (hidden[:, 0].sum(dim=1) == int(13 * 0.7)).all()
+    assert mask.len_keep == 5 * (13 - 9)
+    # hidden and visible tokens keep their order
+    assert (mask.ids_shuffle[:, : mask.len_keep].diff(dim=1) > 0).all()
+
+
+def test_longer_runs_leave_fewer_borders():
+    def borders(run: int) -> float:
+        hidden = column_run_mask((200, 1, 60), 0.5, run, torch.Generator().manual_seed(2)).hidden
+        return float(hidden.int().diff(dim=1).abs().sum(dim=1).float().mean())
+
+    assert borders(10) < borders(4) < borders(1)
+
+
+def test_a_configuration_with_runs_masks_columns():
+    config = M2DConfig(input_size=(80, 160), embed_dim=16, depth=1, num_heads=2, decoder_depth=1, mask_run=2)
+    hidden = M2DForPreTraining(config)(torch.zeros(2, 1, 80, 160), generator=seeded(0)).hidden.unflatten(1, (5, 10))
+    assert (hidden == hidden[:, :1]).all() and int(hidden[0, 0].sum()) == 7
+
+
+def test_target_layers_are_averaged_before_the_norm():
+    config = M2DConfig(input_size=(80, 64), embed_dim=16, depth=3, num_heads=2, decoder_depth=1)
+    model = M2DForPreTraining(config)
+    tokens = torch.randn(2, 6, 16, generator=seeded(1))
+    with torch.no_grad():
+        first = model.target_blocks[0](model.with_cls(tokens))
+        third = model.target_blocks[2](model.target_blocks[1](first))
+    model.config.target_layers = (0, 2)
+    torch.testing.assert_close(model.target_encode(tokens), (first + third) / 2)
+
+
+def test_target_layers_that_are_not_there_are_refused():
+    with pytest.raises(ModelFormatError, match="blocks are 0 to 1"):
+        M2DConfig(depth=2, target_layers=(2,))

@@ -99,7 +99,7 @@ def test_every_configuration_of_the_family_is_tried_here() -> None:
 
 def assert_trained(run: Path, *parts: str) -> None:
     """Two steps were logged with these parts of the loss, and the model opens as an encoder."""
-    rows = read_log(run / "log.jsonl")
+    rows = [row for row in read_log(run / "log.jsonl") if "loss" in row]
     assert [row["step"] for row in rows] == [1, 2]
     assert all(np.isfinite([row[part] for part in ("loss", *parts)]).all() for row in rows)
     assert isinstance(AutoModel.from_pretrained(run / "model"), M2DModel)
@@ -108,6 +108,13 @@ def assert_trained(run: Path, *parts: str) -> None:
 @pytest.mark.parametrize("config", RECIPES["m2d.py"])
 def test_m2d(train: Train, tmp_path: Path, config: str) -> None:
     assert_trained(train("m2d.py", config, "--data-dir", write_map(tmp_path / "data")))
+
+
+def test_checkpoints_tell_how_many_directions_the_features_use(train: Train, tmp_path: Path) -> None:
+    run = train("m2d.py", "m2d_mini", "--data-dir", write_map(tmp_path / "data"), "--data.monitored", "4")
+    (row,) = [row for row in read_log(run / "log.jsonl") if "effective_rank" in row]
+    assert row["step"] == 2
+    assert 1 <= row["effective_rank"] <= TINY["embed_dim"] and 0.5 < row["explained_auc"] <= 1
 
 
 @pytest.mark.parametrize("config", RECIPES["m2d_clap.py"])
