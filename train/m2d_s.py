@@ -16,7 +16,7 @@ from m2d_x import M2DXObjective, open_background, start_model  # the neighbourin
 from recipe import Recipe, monitor, recipe_parser, save, statistics_of
 
 from mmret.data.log_mel_crops import LogMelCrops
-from mmret.data.log_mel_pairs import PairedCrops
+from mmret.data.log_mel_pairs import PairedCrops, RepeatedLogMels
 from mmret.data.offline_targets import open_speech
 from mmret.training import fit, sample_generator
 
@@ -32,7 +32,8 @@ def main() -> None:
 
     targets = open_speech(args.data_dir, frames, patch_frames)
     statistics = statistics_of(args.data_dir, targets.log_mels, frames, recipe.training.seed)
-    crops = LogMelCrops(targets.log_mels, frames, statistics, sample_generator)
+    log_mels = RepeatedLogMels(targets.log_mels, recipe.data.min_samples)
+    crops = LogMelCrops(log_mels, frames, statistics, sample_generator)
     background = open_background(args.background_dir, frames, recipe)
     data = PairedCrops(crops, background=background, targets=targets, online=recipe.data.online)
 

@@ -79,6 +79,13 @@ def open_task(kind: str, args: argparse.Namespace, names: Sequence[str]) -> M2DF
     return read_tags(path, names) if kind == "tags" else None
 
 
+def weigh(pairs: PairedCrops, tags: Tags | None) -> WeightedSamples:
+    """The same samples, those with rare labels more often."""
+    if tags is None:
+        raise TrainingError("weighted_sampling goes by labels; set --model.offline_task tags and give --labels")
+    return WeightedSamples(pairs, tags.sampling_weights(), sample_generator)
+
+
 def start_model(recipe: Recipe, crops: LogMelCrops, offline_dim: int, source: Path | None) -> M2DForPreTraining:
     """A new network for these crops, with the weights of `source` where one is given."""
     settings = {**recipe.model, "norm_mean": crops.mean, "norm_std": crops.std, "offline_dim": offline_dim}
@@ -106,8 +113,7 @@ def main() -> None:
     tags = task if isinstance(task, Tags) else None
     background = open_background(args.background_dir, frames, recipe)
     pairs = PairedCrops(crops, background=background, targets=tags, online=recipe.data.online)
-    weighted = tags is not None and recipe.data.weighted_sampling
-    data = WeightedSamples(pairs, tags.sampling_weights(), sample_generator) if weighted else pairs
+    data = weigh(pairs, tags) if recipe.data.weighted_sampling else pairs
 
     model = start_model(recipe, crops, task.dim if task else 0, args.start_from)
     teacher = task if isinstance(task, M2DFeatures) else None

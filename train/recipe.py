@@ -111,7 +111,9 @@ def recipe_parser(description: str | None) -> argparse.ArgumentParser:
     """Command line that the pre-training recipes share."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path, help="a file of train/configs")
-    parser.add_argument("--data-dir", type=Path, required=True, help="what train/prepare_log_mels.py wrote")
+    parser.add_argument(
+        "--data-dir", type=Path, required=True, help="what train/prepare_log_mels.py wrote; see above for more"
+    )
     parser.add_argument("--output-dir", type=Path, help="folder of the run; runs/CONFIG if not given")
     return parser
 

@@ -109,8 +109,8 @@ class SpeechFeatures:
     dim: int
 
     def of(self, index: int, start: int, frames: int) -> NDArray[np.float32]:
-        """Features (patches, dim) of the crop that begins at frame `start`."""
-        name = self.log_mels.names[index]
+        """Features (patches, dim) of the crop that begins at frame `start`; a repeated list counts on."""
+        name = self.log_mels.names[index % len(self.log_mels.names)]
         stored = _read_features(self.log_mels.files.folder / FEATURES_DIR / name)
         wanted = frames // FRAMES_A_FEATURE
         first = wanted * start // frames

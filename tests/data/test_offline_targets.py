@@ -80,6 +80,11 @@ def test_features_begin_where_the_crop_begins_and_are_averaged_into_patches(
         np.testing.assert_allclose(target[:, 0], first)
 
 
+def test_a_repeated_list_keeps_its_features(speech: Path):
+    features = open_speech(speech, 208, 2)
+    np.testing.assert_array_equal(features.of(7, 3, 208), features.of(1, 3, 208))
+
+
 def test_features_that_end_too_early_are_refused(speech: Path):
     features = open_speech(speech, 208, 2)
     np.save(speech / "features" / "b.npy", np.zeros((90, DIM), np.float16))

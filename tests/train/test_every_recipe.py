@@ -150,6 +150,11 @@ def test_weighted_sampling_of_m2d_as(train: Train, tmp_path: Path) -> None:
     assert_trained(train("m2d_x.py", "m2d_as", *folders, "--data.weighted_sampling", "true"), "offline")
 
 
+def test_weights_without_labels_are_refused(train: Train, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="weighted_sampling goes by labels"):
+        train("m2d_x.py", "m2d_x_mini", "--data-dir", write_map(tmp_path / "data"), "--data.weighted_sampling", "true")
+
+
 @pytest.mark.parametrize(
     ("config", "option"), [("m2d_x_icbhi", "--teacher"), ("m2d_as", "--labels")], ids=["distil", "tags"]
 )
