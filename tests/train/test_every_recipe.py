@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import mmret.models
 from mmret.data.log_mel_folder import MAP_NAME, write_list, write_statistics
 from mmret.errors import TrainingError
 from mmret.models import M2DConfig, M2DForPreTraining, M2DModel
+from mmret.models.m2d_vit import Block
 from mmret.training import read_log
 from mmret.training.config import read_settings
 from tests.conftest import ROOT
@@ -148,6 +150,19 @@ def test_weighted_sampling_of_m2d_as(train: Train, tmp_path: Path) -> None:
     labels.write_text("file_name,labels\n" + "".join(f"{number},all\n" for number in range(CLIPS)))
     folders = ("--data-dir", write_map(tmp_path / "data"), "--labels", labels)
     assert_trained(train("m2d_x.py", "m2d_as", *folders, "--data.weighted_sampling", "true"), "offline")
+
+
+def test_every_block_is_compiled_where_that_is_asked_for(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[torch.nn.Module] = []
+    monkeypatch.setattr(Block, "compile", lambda block: compiled.append(block))
+    folders = ("--data-dir", write_map(tmp_path / "data"))
+    train("m2d.py", "m2d_mini", *folders)
+    assert not compiled
+    shutil.rmtree(tmp_path / "run")
+    train("m2d.py", "m2d_mini", "--data-dir", tmp_path / "data", "--compile_blocks", "true")
+    assert len(compiled) == 2 * TINY["depth"] + TINY["decoder_depth"]
 
 
 def test_weights_without_labels_are_refused(train: Train, tmp_path: Path) -> None:
