@@ -69,6 +69,7 @@ PLAIN = ("m2d.py", "m2d_mini.yaml", "--data-dir", "{corpus}")
 FURTHER = ("m2d_x.py", "m2d_mini.yaml", "--data-dir", "{digits}", "--start-from", "{base}", "--teacher", "{base}")
 FURTHER += ("--background-dir", "{corpus}")
 SPEECH = ("m2d_s.py", "m2d_s_mini.yaml", "--data-dir", "{speech}", "--background-dir", "{corpus}")
+SPEECH += ("--data.min_samples", "0", "--data.monitored", "0")
 ALONE, DISTIL = ("--model.offline_task", "none"), ("--model.offline_task", "distil")
 NOISE = ("--data.noise_ratio", "0.3")
 PIXELS = ("--model.prediction_target", "pixels", "--model.token_loss", "mse", "--model.standardise_target", "false")
@@ -112,9 +113,9 @@ class Study:
         """What stands for the words in braces of a command."""
         found = {"corpus": self._args.corpus, "base": self.work / "target" / "m2d" / str(seed) / "model"}
         if self.name == "background":
-            found["digits"] = digits_corpus(self._spoken(), self.work / "digits")
+            found["digits"] = digits_corpus(self._spoken(), self.work / "corpora" / "digits")
         elif self.name == "speech":
-            found["speech"] = speech_corpus(self._spoken(), self._args.voices, self.work / "speech")
+            found["speech"] = speech_corpus(self._spoken(), self._args.voices, self.work / "corpora" / "speech")
         return {name: str(path) for name, path in found.items()}
 
     def measure(self, arm: Arm, seed: int) -> dict[str, float]:
