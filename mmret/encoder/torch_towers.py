@@ -18,11 +18,12 @@ from mmret.audio.logmel import LogMel, LogMelConfig
 from mmret.audio.segments import WindowConfig
 from mmret.encoder.config_limits import check_config_file, check_layers
 from mmret.encoder.manifest import FILE_NAME, WEIGHTS, Manifest, read_manifest
-from mmret.encoder.towers import NO_TEXT, Vectors, repeated, tokenizer_faults
+from mmret.encoder.towers import NO_TEXT, SceneFeatures, Vectors, repeated, tokenizer_faults
 from mmret.errors import MmretError, ModelFormatError
 from mmret.models.m2d_features import M2DFeatures
 
 FRAMES_PER_SECOND = 100
+LONGEST_SCENE_S = 60.0  # a longer recording is the mean of pieces of this length, so that memory has a bound
 DEFAULT_MAX_TOKENS = 512
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
 
@@ -68,6 +69,7 @@ class TorchTowers:
     """What all kinds share: a model, a tokenizer where there is one, and vectors out as numpy."""
 
     runtime = "torch"
+    scenes: SceneFeatures | None = None
 
     def __init__(self, name: str, source: str, model: Any) -> None:
         self.name = name
@@ -150,6 +152,19 @@ class _LogMelTowers(TorchTowers):
         log_mel = np.stack([self._front_end(waveform) for waveform in waveforms])
         return torch.from_numpy(log_mel)[:, None].to(self.model.device)
 
+    def _m2d_scenes(self, encoder: Any) -> SceneFeatures:
+        """M2D's scene embeddings: stacked features, the mean over all time columns."""
+        features = M2DFeatures(encoder, "stacked")
+
+        @torch.inference_mode()
+        def embed(waveforms: Sequence[NDArray[np.float32]]) -> Vectors:
+            scenes = features.features(encoder.normalise(self._log_mel(waveforms))).mean(dim=1)
+            vectors: Vectors = scenes.float().cpu().numpy()
+            return vectors
+
+        dim = encoder.config.embed_dim * encoder.config.grid_size[0]
+        return SceneFeatures(dim, WindowConfig(LONGEST_SCENE_S, LONGEST_SCENE_S), embed)
+
 
 class _ConvClapTowers(_LogMelTowers):
     def _describe(self) -> tuple[int, int, WindowConfig]:
@@ -163,6 +178,10 @@ class _ConvClapTowers(_LogMelTowers):
 
 
 class _M2DClapTowers(_LogMelTowers):
+    def __init__(self, name: str, source: str, model: Any) -> None:
+        super().__init__(name, source, model)
+        self.scenes = self._m2d_scenes(model.audio_model)
+
     def _describe(self) -> tuple[int, int, WindowConfig]:
         config = self.model.config
         return config.sample_rate, config.projection_dim, _m2d_windows(config.audio_config.input_size[1])
@@ -174,6 +193,10 @@ class _M2DClapTowers(_LogMelTowers):
 
 class _M2DTowers(_LogMelTowers):
     """An encoder without text: search by sound alone, with scene embeddings (mean over time)."""
+
+    def __init__(self, name: str, source: str, model: Any) -> None:
+        super().__init__(name, source, model)
+        self.scenes = self._m2d_scenes(model)
 
     def _describe(self) -> tuple[int, int, WindowConfig]:
         config = self.model.config
