@@ -32,7 +32,7 @@ Recording = str | os.PathLike[str] | NDArray[np.float32]
 
 @dataclass(frozen=True)
 class EncodedWindow:
-    """A window of a recording in seconds and its unit vector (dim,)."""
+    """A moment of a recording, in seconds, and its vector (dim,)."""
 
     start_s: float
     stop_s: float
@@ -71,7 +71,7 @@ class Encoder:
         """
         if runtime not in RUNTIMES:
             raise ModelFormatError(f"runtime {runtime!r} is not one of {', '.join(RUNTIMES)}")
-        folder = _model_folder(name_or_path)
+        folder = model_folder(name_or_path)
         exported = folder is not None and (folder / FILE_NAME).is_file()
         if runtime == "onnx" or (runtime == "auto" and exported and not _gpu_in_use()):
             if folder is None or not exported:
@@ -124,9 +124,16 @@ class Encoder:
         vectors = [self._scene(one, name, scenes) for one, name in zip(recordings, _names(recordings), strict=True)]
         return np.stack(vectors) if vectors else np.empty((0, scenes.dim), np.float32)
 
-    def encode_windows(self, recording: Recording) -> Iterator[EncodedWindow]:
-        """Yield the windows of one recording with their unit vectors (dim,), in order; errors as in `encode_audio`."""
+    def encode_timestamps(self, recording: Recording) -> Iterator[EncodedWindow]:
+        """Yield the moments of one recording with their vectors (scene_dim,), in order; errors as in `encode_audio`.
+
+        Of models with features of their own (see `encode_scenes`) they are time columns, clip length over number of
+        columns each; of all others the windows, with unit vectors.
+        """
         (name,) = _names([recording])
+        if self._towers.scenes is not None:
+            yield from self._columns(recording, name, self._towers.scenes)
+            return
         found = False
         for segments, vectors in self._batches(recording, name):
             found = True
@@ -175,14 +182,31 @@ class Encoder:
     def _scene(self, recording: Recording, name: str, scenes: SceneFeatures) -> Vectors:
         """Scene vector (dim,) of a recording of any length."""
         total, pieces = np.zeros(scenes.dim), 0
-        for segment in iter_segments(self._blocks(recording, name), self.sample_rate, scenes.windows):
-            total += scenes.embed([segment.waveform])[0]
+        for _, columns in self._pieces(recording, name, scenes):
+            total += columns.mean(axis=0)
             pieces += 1
-        if not pieces:
-            raise AudioError(name, EMPTY)
-        if not np.isfinite(total).all():
-            raise ModelFormatError(f"{self.name} gave a vector that is not finite for {name}")
         return (total / pieces).astype(np.float32)
+
+    def _columns(self, recording: Recording, name: str, scenes: SceneFeatures) -> Iterator[EncodedWindow]:
+        reached_s = 0.0
+        for segment, columns in self._pieces(recording, name, scenes):
+            edges = np.linspace(segment.start_s, segment.stop_s, len(columns) + 1)
+            for start_s, stop_s, vector in zip(edges, edges[1:], columns, strict=False):
+                if stop_s > reached_s:  # the last piece of a long recording reaches back into the one before
+                    yield EncodedWindow(float(start_s), float(stop_s), vector)
+            reached_s = segment.stop_s
+
+    def _pieces(self, recording: Recording, name: str, scenes: SceneFeatures) -> Iterator[tuple[Segment, Vectors]]:
+        """Pieces of a recording with the features (steps, dim) of each."""
+        found = False
+        for segment in iter_segments(self._blocks(recording, name), self.sample_rate, scenes.windows):
+            found = True
+            columns = scenes.columns(segment.waveform)
+            if not np.isfinite(columns).all():
+                raise ModelFormatError(f"{self.name} gave a vector that is not finite for {name}")
+            yield segment, columns
+        if not found:
+            raise AudioError(name, EMPTY)
 
     def _blocks(self, recording: Recording, name: str) -> Iterable[NDArray[np.float32]]:
         if not isinstance(recording, np.ndarray):
@@ -212,7 +236,7 @@ def shipped_models() -> list[str]:
     return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{FILE_NAME}"))
 
 
-def _model_folder(name_or_path: str | os.PathLike[str]) -> Path | None:
+def model_folder(name_or_path: str | os.PathLike[str]) -> Path | None:
     """Folder of a shipped name or of a path; None for what can only be a hub id."""
     name = os.fspath(name_or_path)
     if (PRETRAINED / name / FILE_NAME).is_file() and "/" not in name:

@@ -22,12 +22,13 @@ NO_TEXT = "reads no text: it has an audio tower only. Search with --audio FILE"
 class SceneFeatures:
     """A model's own features of whole clips, where it has any beside its unit vectors: what its authors learn from.
 
-    `embed` takes waveforms (time,) of one length, at most windows.window_s long, and gives (n, dim) of any length.
+    `columns` takes a waveform (time,), at most windows.window_s long, and gives the features of equal steps of time,
+    (steps, dim), of any length; their mean is the scene embedding.
     """
 
     dim: int
     windows: WindowConfig
-    embed: Callable[[Sequence[NDArray[np.float32]]], Vectors]
+    columns: Callable[[NDArray[np.float32]], Vectors]
 
 
 class Towers(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,25 @@ def test_minutes_of_a_long_recording_are_averaged(m2d: Path, monkeypatch: pytest
     np.testing.assert_allclose(encoder.encode_scenes([wave])[0], halves.mean(axis=0), atol=1e-5)
 
 
+def test_m2d_gives_its_published_timestamps(m2d: Path) -> None:
+    encoder = Encoder.from_pretrained(m2d)
+    wave = tiny_models.sound(1.1, RATE)
+    expected = M2DFeatures(M2DModel.from_pretrained(m2d).eval()).timestamp_embeddings(torch.from_numpy(wave)[None])
+    found = list(encoder.encode_timestamps(wave))
+    np.testing.assert_allclose([one.start_s * 1000 for one in found], expected.times_ms[0], atol=1e-2)
+    np.testing.assert_allclose([one.vector for one in found], expected.embeddings[0].detach(), rtol=1e-4, atol=1e-4)
+    assert found[-1].stop_s == pytest.approx(1.1)
+
+
+def test_columns_of_a_long_recording_do_not_repeat(m2d: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmret.encoder.torch_towers.LONGEST_SCENE_S", 1.0)
+    found = list(Encoder.from_pretrained(m2d).encode_timestamps(tiny_models.sound(1.5, RATE)))
+    starts = [one.start_s for one in found]
+    assert starts == sorted(starts)
+    assert all(one.stop_s > before.stop_s for before, one in pairwise(found))
+    assert (found[0].start_s, found[-1].stop_s) == (0.0, 1.5)
+
+
 def test_other_models_give_their_unit_vectors(tmp_path: Path) -> None:
     encoder = Encoder.from_pretrained(tiny_models.conv_clap(tmp_path / "conv"))
     wave = tiny_models.sound(1.0, RATE)
@@ -60,18 +80,18 @@ def test_other_models_give_their_unit_vectors(tmp_path: Path) -> None:
 def test_windows_come_with_their_times_and_average_to_the_recording(tmp_path: Path) -> None:
     encoder = Encoder.from_pretrained(tiny_models.conv_clap(tmp_path / "conv"))
     wave = tiny_models.sound(1.7, RATE)
-    windows = list(encoder.encode_windows(wave))
+    windows = list(encoder.encode_timestamps(wave))
     assert [(one.start_s, one.stop_s) for one in windows] == [(0.0, 0.8), (0.4, 1.2), (0.8, 1.6), (0.9, 1.7)]
     mean = np.mean([one.vector for one in windows], axis=0)
     np.testing.assert_allclose(mean / np.linalg.norm(mean), encoder.encode_audio([wave])[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("verb", ["encode_scenes", "encode_windows"])
+@pytest.mark.parametrize("verb", ["encode_scenes", "encode_timestamps"])
 def test_a_recording_without_samples_is_an_error(m2d: Path, verb: str) -> None:
     encoder = Encoder.from_pretrained(m2d)
     empty = np.zeros(0, np.float32)
     with pytest.raises(AudioError, match="no samples"):
-        list(getattr(encoder, verb)(empty if verb == "encode_windows" else [empty]))
+        list(getattr(encoder, verb)(empty if verb == "encode_timestamps" else [empty]))
 
 
 def test_one_recording_in_place_of_a_list_is_refused(m2d: Path) -> None:
