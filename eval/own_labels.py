@@ -26,13 +26,14 @@ def learn(arguments: argparse.Namespace, encoder: mmret.Encoder) -> FinetuneRepo
     own = read_own_data(arguments.table, audio=arguments.audio, test_folds=arguments.test_fold, seed=arguments.seed)
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "classifier"
-        if not arguments.whole:
+        if not (arguments.whole or arguments.config):
             config = LinearConfig(learning_rate=OWN_LEARNING_RATE)
             return finetune_head(own, encoder, arguments.model, out, config=config)
         from mmret.tasks.fine_tune_recipe import FineTuneRecipe
         from mmret.tasks.finetune_whole import finetune_whole
 
-        return finetune_whole(own, arguments.model, out, FineTuneRecipe())
+        recipe = FineTuneRecipe.from_yaml(arguments.config) if arguments.config else FineTuneRecipe()
+        return finetune_whole(own, arguments.model, out, recipe)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--audio", type=Path, help="folder that the paths are below; default: the table's own")
     parser.add_argument("--model", default="mmret-mini", help="name, folder or hub id")
     parser.add_argument("--whole", action="store_true", help="train all weights")
+    parser.add_argument("--config", type=Path, help="recipe for all weights, such as train/configs/own_labels.yaml")
     parser.add_argument("--test-fold", nargs="+", help="folds to hold out; default: the last")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--data", help="name of the recordings; default: the table's")
@@ -51,14 +53,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     encoder = mmret.Encoder.from_pretrained(arguments.model)
     report = asdict(learn(arguments, encoder))
-    kind = "all weights" if arguments.whole else "head"
+    kind = "all weights" if arguments.whole or arguments.config else "head"
     label = f"{arguments.label or encoder.name}, {kind}"
     split = {name: report[name] for name in ("split", "seed")}
+    recipe = arguments.config.stem if arguments.config else "default"
     protocol = {
         "name": "own_labels",
         "label": label,
         "data": arguments.data or arguments.table.stem,
         "kind": kind,
+        "recipe": recipe,
         **split,
     }
     figures = {

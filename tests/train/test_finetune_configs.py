@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from mmret.data import CORPORA
 from mmret.heads import LinearConfig
-from mmret.tasks.fine_tune_recipe import FineTuneRecipe
+from mmret.tasks.fine_tune_recipe import OWN_TRAINING, FineTuneRecipe
 from tests.conftest import ROOT, SHARED
 
 CONFIGS = sorted((ROOT / "train" / "configs").glob("finetune_*.yaml"))
@@ -103,6 +104,12 @@ def test_the_input_length_is_that_of_the_corpus(path: Path) -> None:
     recipe = FineTuneRecipe.from_yaml(path)
     frames = recipe.fine_tuning.dur_frames
     assert frames is None or frames == round(CORPORA[recipe.corpus].unit_s * 100) + 1
+
+
+def test_the_file_to_copy_says_what_the_command_does_by_itself() -> None:
+    recipe = FineTuneRecipe.from_yaml(ROOT / "train" / "configs" / "own_labels.yaml")
+    output_dir = recipe.training.output_dir
+    assert recipe == replace(FineTuneRecipe(), training=replace(OWN_TRAINING, precision="bf16", output_dir=output_dir))
 
 
 UNITS = {
