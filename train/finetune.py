@@ -21,8 +21,8 @@ from mmret.data.log_mel_folder import open_log_mels, selected
 from mmret.metrics.classification import over_seeds
 from mmret.metrics.result_file import write_result
 from mmret.tasks.fine_tune_recipe import FineTuneRecipe
-from mmret.tasks.fine_tuning import first_piece
 from mmret.tasks.finetune_whole import Hearing, fine_tune_split, open_towers
+from mmret.tasks.pieces import first_piece
 from mmret.tasks.transfer import Labelled, Split, published_splits
 from mmret.training import sample_generator
 

@@ -23,8 +23,9 @@ from mmret.losses.classification import binary_cross_entropy, mean_cross_entropy
 from mmret.models.fine_tuning import FineTuneConfig, FineTuning, classifier_on
 from mmret.tasks.classifier import Facts, refuse_existing, save_with
 from mmret.tasks.fine_tune_recipe import FineTuneRecipe
-from mmret.tasks.fine_tuning import Best, all_pieces, fine_tune, predict
+from mmret.tasks.fine_tuning import Best, fine_tune
 from mmret.tasks.finetune import FinetuneReport, OwnData, report_on
+from mmret.tasks.pieces import all_pieces, predict
 from mmret.tasks.transfer import Labelled, Split, Told, each_recording, with_validation
 from mmret.training import TrainingConfig, TrainingData, sample_generator
 from mmret.training.weighted import WeightedEpochs, label_balancing_weights

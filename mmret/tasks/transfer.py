@@ -17,7 +17,7 @@ from mmret.audio.decode import decode
 from mmret.data.crops import crop_or_pad, random_crop
 from mmret.data.labelled import PARTS, LabelledClip
 from mmret.errors import DataLayoutError, MmretError
-from mmret.heads import Examples, FittedHead, LinearConfig, fit_head, held_out_rows, stratified_rows
+from mmret.heads import Examples, FittedHead, LinearConfig, Scoring, fit_head, held_out_rows, stratified_rows
 from mmret.metrics.classification import accuracy, mean_average_precision
 
 Rows = NDArray[np.int64]
@@ -211,10 +211,15 @@ class Tested:
 
 
 def learn_and_test(data: Labelled, vectors: ClipVectors, split: Split, config: LinearConfig, *, seed: int) -> Tested:
-    """Fit a head on the training rows and test it once."""
+    """Fit a head on the training rows and test it once.
+
+    Vectors are standardised by all training rows, those that validation is drawn from among them.
+    """
+    scaled_by = vectors.train[split.train]
     split = with_validation(data, split, config.valid_share, seed=seed)
     assert split.valid is not None
     train, valid = (Examples(vectors.train[rows], data.targets[rows]) for rows in (split.train, split.valid))
-    fitted = fit_head(train, valid, config, metric=data.metric, multi_label=data.multi_label, seed=seed)
+    scoring = Scoring(data.metric, data.multi_label)
+    fitted = fit_head(train, valid, config, scoring=scoring, seed=seed, scaled_by=scaled_by)
     logits = fitted.head.logits(vectors.test[split.test])
     return Tested(fitted, split, logits, data.metric(logits, data.targets[split.test]))
