@@ -6,8 +6,9 @@ import math
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -17,6 +18,7 @@ from mmret.cli.printing import note, print_json, shown
 if TYPE_CHECKING:
     from mmret.tasks.search import Hit, Index
 
+QUERIES_TOGETHER = 64
 Count = Annotated[int, typer.Option("-k", min=1, help="How many hits.")]
 
 
@@ -87,10 +89,19 @@ def _answers(
     if audio is not None:
         yield {}, index.search_audio(audio, k=k, min_score=min_score)
     elif text == "-":
-        for query in filter(None, map(str.strip, sys.stdin)):
-            yield {"query": query}, index.search(query, k=k, min_score=min_score)
+        for queries in read_together(sys.stdin):
+            for query, hits in zip(queries, index.search_each(queries, k=k, min_score=min_score), strict=True):
+                yield {"query": query}, hits
     elif text is not None:
         yield {}, index.search(text, k=k, min_score=min_score)
+
+
+def read_together(lines: TextIO) -> Iterator[list[str]]:
+    """Queries that are searched together: many of a file, one of a pipe whose other end may wait for its answer."""
+    queries = filter(None, map(str.strip, lines))
+    together = QUERIES_TOGETHER if lines.seekable() else 1
+    while some := list(islice(queries, together)):
+        yield some
 
 
 def _say_why(index: Index, min_score: float | None) -> None:

@@ -1,19 +1,23 @@
-"""Exact nearest windows to a query, straight from the memory-mapped vectors."""
+"""Exact nearest windows to queries, straight from the memory-mapped vectors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmret.index.rows import WindowRow
+from mmret.index.scan import Best, best_rows
 from mmret.index.segments_file import SegmentMap
 from mmret.index.snapshot import Snapshot
 
-ROWS_AT_ONCE = 65_536  # of vectors that are not stored as float32
+QUERIES_AT_ONCE = 256
+SPARE = 6  # rows fetched beyond those asked for, as some may have been removed
+
+Queries = NDArray[np.float32]
+Keep = Callable[[WindowRow], bool]
 
 
 @dataclass(frozen=True)
@@ -24,58 +28,57 @@ class Match:
     score: float
 
 
-def nearest(
-    snapshot: Snapshot, query: NDArray[np.float32], count: int, *, keep: Callable[[WindowRow], bool] | None = None
-) -> list[Match]:
-    """The `count` windows nearest to the unit vector query (dim,): by falling score, equal scores by rising id.
+def nearest(snapshot: Snapshot, queries: Queries, count: int, *, keep: Keep | None = None) -> list[list[Match]]:
+    """The `count` windows nearest to each of the unit vectors (queries, dim): by falling score, then by rising id.
 
-    `keep` tells which windows count at all. The result does not depend on how vectors are split over files.
+    `keep` tells which windows count at all. A query's result depends neither on how vectors are split over files nor
+    on the queries beside it.
     """
-    query = np.ascontiguousarray(query, dtype=np.float32).reshape(1, -1)
-    matches: list[Match] = []
-    for vectors in snapshot.maps:
-        matches += _nearest_in(snapshot, vectors, query, count, keep)
-    matches.sort(key=lambda match: (-match.score, match.window.id))
-    return matches[:count]
+    queries = np.ascontiguousarray(queries, dtype=np.float32)
+    results: list[list[Match]] = []
+    for first in range(0, len(queries), QUERIES_AT_ONCE):
+        some = queries[first : first + QUERIES_AT_ONCE]
+        found = [_nearest_in(snapshot, segment, some, count, keep) for segment in snapshot.maps]
+        for number in range(len(some)):
+            matches = [match for of_segment in found for match in of_segment[number]]
+            matches.sort(key=lambda match: (-match.score, match.window.id))
+            results.append(matches[:count])
+    return results
 
 
 def _nearest_in(
-    snapshot: Snapshot,
-    segment: SegmentMap,
-    query: NDArray[np.float32],
-    count: int,
-    keep: Callable[[WindowRow], bool] | None,
-) -> list[Match]:
-    """At least the `count` best windows of one segment, and all that tie with the last of them."""
+    snapshot: Snapshot, segment: SegmentMap, queries: Queries, count: int, keep: Keep | None
+) -> list[list[Match]]:
+    """At least the `count` best windows of one segment for each query, and all that tie with the last of them."""
     total = segment.segment.rows
-    fetch = min(total, count + 16)
-    while True:
-        found_scores, found_rows = _best_rows(segment.vectors, query, fetch)
-        scores = dict(zip(found_rows.tolist(), found_scores.tolist(), strict=True))
-        windows = snapshot.windows_at(segment.segment.id, list(scores))
-        matches = [Match(window, scores[window.row]) for window in windows if keep is None or keep(window)]
-        if fetch == total or _complete(matches, count, float(found_scores[-1])):
-            return matches
-        fetch = min(total, fetch * 4)  # deleted or unwanted windows, or equal scores, took the places
+    fetch = min(total, count + SPARE)
+    results: list[list[Match]] = [[] for _ in queries]
+    waiting = list(range(len(queries)))
+    while waiting:
+        best = best_rows(segment.vectors, queries[waiting], fetch)
+        windows = _windows_by_row(snapshot, segment.segment.id, best, keep)
+        for query, one in zip(waiting, best, strict=True):
+            pairs = zip(one.rows.tolist(), one.scores.tolist(), strict=True)
+            results[query] = [Match(window, score) for row, score in pairs for window in windows.get(row, ())]
+        # a result is not complete where removed or unwanted windows, or equal scores, took the places
+        waiting = [
+            query
+            for query, one in zip(waiting, best, strict=True)
+            if fetch < total and not _complete(results[query], count, float(one.scores[-1]))
+        ]
+        fetch = min(total, fetch * 4)
+    return results
 
 
-def _best_rows(
-    vectors: NDArray[np.floating[Any]], query: NDArray[np.float32], count: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Scores (count,) and rows (count,) of the nearest stored vectors (rows, dim), best first."""
-    import faiss  # here, so that indexing and `mmret info` do not load it
-
-    step = len(vectors) if vectors.dtype == np.float32 else ROWS_AT_ONCE
-    scores, rows = np.zeros(0, np.float32), np.zeros(0, np.int64)
-    for first in range(0, len(vectors), step):
-        some = vectors[first : first + step].astype(np.float32, copy=False)
-        # One query at a time: faiss then computes each row by itself, the same bits wherever the row lies.
-        found = faiss.knn(query, some, min(count, len(some)), metric=faiss.METRIC_INNER_PRODUCT)
-        scores = np.concatenate([scores, found[0][0]])
-        rows = np.concatenate([rows, found[1][0] + first])
-        best = np.lexsort((rows, -scores))[:count]
-        scores, rows = scores[best], rows[best]
-    return scores, rows
+def _windows_by_row(
+    snapshot: Snapshot, segment: int, best: list[Best], keep: Keep | None
+) -> dict[int, list[WindowRow]]:
+    """Windows that count, by their row; recordings of equal content share rows."""
+    windows: dict[int, list[WindowRow]] = {}
+    for window in snapshot.windows_at(segment, np.unique(np.concatenate([one.rows for one in best])).tolist()):
+        if keep is None or keep(window):
+            windows.setdefault(window.row, []).append(window)
+    return windows
 
 
 def _complete(matches: list[Match], count: int, last_score: float) -> bool:
