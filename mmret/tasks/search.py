@@ -22,6 +22,7 @@ from mmret.index.compaction import CompactReport, compact
 from mmret.index.merge import MergedHit, MergeOptions
 from mmret.index.schema import FORMAT
 from mmret.index.store import IndexStore
+from mmret.tasks.deep_check import DeepReport, deep_check
 from mmret.tasks.indexing import Adder, AddReport, Decoder, SearchEncoder, find_audio
 from mmret.tasks.progress import AddProgress
 from mmret.tasks.recordings import FailedFile, Listing, absolute
@@ -32,6 +33,7 @@ __all__ = [
     "AddReport",
     "CheckReport",
     "CompactReport",
+    "DeepReport",
     "FailedFile",
     "Hit",
     "Index",
@@ -232,6 +234,10 @@ class Index:
     def check(self) -> CheckReport:
         """Read every row and vector and list what is damaged."""
         return check(self._store)
+
+    def check_deep(self, *, decode: Decoder = decode_blocks) -> DeepReport:
+        """Encode a sample of the windows again and list those whose vectors are others now."""
+        return deep_check(self._store, self._needed_encoder(), decode=decode)
 
     @property
     def model(self) -> str:
