@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from mmret.audio.decode import DecodeLimits
@@ -34,7 +34,7 @@ class Request:
 
     def packed(self) -> bytes:
         """As bytes, in one line."""
-        facts = {**asdict(self), "path": self.path.hex()}
+        facts = {**vars(self), "path": self.path.hex(), "limits": vars(self.limits)}
         return json.dumps(facts).encode() + b"\n"
 
     @classmethod
