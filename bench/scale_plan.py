@@ -29,8 +29,8 @@ def scale_plan(results: dict[str, Any]) -> list[str]:
         f"From the rates above, one core: {duration(rates['index_s'])} of CPU to index a window (marginal, FLAC, "
         f"start left out), a window every {rates['hop_s']:.2f} s of sound, {rates['vectors_bytes']:,.0f} bytes of "
         f"vector and {rates['rows_bytes']:.0f} of rows, and {1e9 * rates['query_s']:.0f} ns a window for a query alone "
-        f"or {1e9 * rates['query_of_many_s']:.0f} ns for one of 64. Figures with ~ are arithmetic from these rates, not "
-        "measurements.",
+        f"or {1e9 * rates['query_of_many_s']:.0f} ns for one of 64. Figures with ~ are arithmetic from these rates, "
+        "not measurements.",
         table(["windows", "sound", "CPU to index", "vectors", "rows", "a query", "one of 64", "plan"], rows),
     ]
 

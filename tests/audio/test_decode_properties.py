@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mmret.audio.decode import decode, decode_blocks
@@ -33,6 +33,7 @@ def test_decoding_is_reading_mixing_and_resampling(
     kind: tuple[str, str, str], rate: int, channels: int, frames: int, block: int, target: int
 ) -> None:
     name, file_format, subtype = kind
+    assume(file_format != "FLAC" or rate < 2**16 or rate % 10 == 0)  # FLAC has no others
     with tempfile.TemporaryDirectory() as folder, patch("mmret.audio.decode.BLOCK_FRAMES", block):
         path = write(Path(folder) / name, wave(frames / rate, rate, channels), rate, file_format, subtype)
         whole = soundfile.read(path, dtype="float32", always_2d=True)[0]
