@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+_IDLE, _WAITING = 3, 4  # columns of /proc/stat
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What a command printed and took; `others` is the share of this machine's CPU time that other work took."""
+    """What a command printed and took; `others` is the share of its cores' time that other work took."""
 
     output: str
     cpu_s: float
@@ -35,7 +36,7 @@ def mmret(*words: str | Path) -> Ended:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         wall_s, cpu_s = time.monotonic() - started_s, usage.ru_utime + usage.ru_stime
-        others = (_busy_s() - busy_s - cpu_s) / (wall_s * (os.cpu_count() or 1))
+        others = (_busy_s() - busy_s - cpu_s) / (wall_s * len(os.sched_getaffinity(0)))
         for file in (output, errors):
             file.seek(0)
         if process.returncode:
@@ -61,6 +62,9 @@ def on_cores(cores: int) -> Iterator[None]:
 
 
 def _busy_s() -> float:
-    """CPU seconds that all of this machine has worked since it started; what a host took from it counts, too."""
-    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split(maxsplit=9)[1:9])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    """CPU seconds that the cores of this process have worked since the start; what a host took from them counts."""
+    cores = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+    ticks = [[int(cell) for cell in line[1:9]] for line in lines if line[0] in cores]
+    busy = sum(sum(core) - core[_IDLE] - core[_WAITING] for core in ticks)
+    return busy / os.sysconf("SC_CLK_TCK")

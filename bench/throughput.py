@@ -30,7 +30,7 @@ from mmret.tasks.indexing import Decoder
 DEFAULT_OUT = Path(__file__).parent / "results" / "throughput.json"
 FORMATS = ("wav", "flac", "mp3")
 RATE = 16_000
-QUIET = 0.03  # of the machine's CPU time, which others may take
+QUIET = 0.03  # of the cores' time, which others may take
 
 
 def cores(folder: Path, clips: int, repetitions: int) -> dict[str, Any]:
