@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from mmret.index.products import products
 from mmret.index.segments_file import ROUNDING
 
-ROWS_AT_ONCE = 65_536  # for one query
-ROWS_PER_BLOCK = 1_024  # for many: their scores stay in the processor's cache
+ROWS_AT_ONCE = 65_536
+ROWS_PER_BLOCK = 1_024  # what stays in the processor's cache, scores and widened numbers with it
 RESCORED_AT_ONCE = 256
 _UNIT_ROUNDOFF = 2.0**-24
 
@@ -39,12 +39,12 @@ def best_rows(vectors: NDArray[np.floating[Any]], queries: Vectors, count: int) 
     """
     pool = _Pool(queries, min(count, len(vectors)))
     columns = np.ascontiguousarray(queries.T)
-    single = len(queries) == 1
-    step = max(count, ROWS_AT_ONCE if single else ROWS_PER_BLOCK)
+    # one query reads each vector once, at the memory's speed: no other package would do it faster
+    by_numpy = len(queries) == 1 and vectors.dtype == np.float32
+    step = max(count, ROWS_AT_ONCE if by_numpy else ROWS_PER_BLOCK)
     for first in range(0, len(vectors), step):
-        some = vectors[first : first + step].astype(np.float32, copy=False)
-        # one query reads each vector once, at the memory's speed: nothing to gain by loading another package
-        pool.add(some @ columns if single else products(some, columns), first)
+        some = vectors[first : first + step]
+        pool.add(some.astype(np.float32, copy=False) @ columns if by_numpy else products(some, columns), first)
     return pool.best(vectors)
 
 

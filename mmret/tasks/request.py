@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmret.errors import QueryError
+from mmret.index.clusters import Clusters
 from mmret.index.merge import MergedHit, MergeOptions, ScoredWindow, merge_hits
 from mmret.index.rows import WindowRow
 from mmret.index.search import Match, nearest
@@ -43,7 +44,9 @@ class Request:
         if self.min_score is not None and math.isnan(self.min_score):
             raise QueryError("min_score is not a number (NaN): no score is at least that")
 
-    def merged(self, snapshot: Snapshot, queries: NDArray[np.float32]) -> list[list[MergedHit]]:
+    def merged(
+        self, snapshot: Snapshot, queries: NDArray[np.float32], clusters: Clusters | None
+    ) -> list[list[MergedHit]]:
         """The best k hits for each query; windows are read until there are k, or no more that could make one."""
         left_out = None if self.without is None else snapshot.file_at(self.without.path)
         keep = None if left_out is None else lambda window: not self._hides(window, left_out.id)
@@ -51,7 +54,8 @@ class Request:
         waiting = list(range(len(queries)))
         count = max(50, 10 * self.k)
         while waiting:
-            found = dict(zip(waiting, nearest(snapshot, queries[waiting], count, keep=keep), strict=True))
+            matches_of = nearest(snapshot, queries[waiting], count, keep=keep, clusters=clusters)
+            found = dict(zip(waiting, matches_of, strict=True))
             for query, matches in found.items():
                 results[query] = self._joined(matches)
             waiting = [query for query, matches in found.items() if self._lacks(results[query], matches, count)]

@@ -18,10 +18,14 @@ from mmret.audio.decode import decode_blocks
 from mmret.audio.excerpt import excerpt
 from mmret.errors import EncoderMismatch, IndexCorrupt, MmretError, QueryError
 from mmret.index.check import CheckReport, check
+from mmret.index.cluster_file import StoredClusters, load
+from mmret.index.clusters import Recall
 from mmret.index.compaction import CompactReport, compact
 from mmret.index.merge import MergedHit, MergeOptions
 from mmret.index.schema import FORMAT
+from mmret.index.snapshot import Snapshot
 from mmret.index.store import IndexStore
+from mmret.tasks.clustering import ClusterReport, cluster_index
 from mmret.tasks.deep_check import DeepReport, deep_check
 from mmret.tasks.indexing import Adder, AddReport, Decoder, SearchEncoder, find_audio
 from mmret.tasks.progress import AddProgress
@@ -32,6 +36,7 @@ __all__ = [
     "AddProgress",
     "AddReport",
     "CheckReport",
+    "ClusterReport",
     "CompactReport",
     "DeepReport",
     "FailedFile",
@@ -39,6 +44,7 @@ __all__ = [
     "Index",
     "IndexInfo",
     "MergeOptions",
+    "Recall",
     "SearchEncoder",
 ]
 
@@ -83,9 +89,11 @@ class IndexInfo:
 class Index:
     """Searchable recordings in a folder. Use `Index.open`; close it, or use it in a `with` block."""
 
-    def __init__(self, store: IndexStore, encoder: SearchEncoder | None) -> None:
+    def __init__(self, store: IndexStore, encoder: SearchEncoder | None, *, approximate: bool = False) -> None:
         self._store = store
         self._encoder = encoder
+        self._approximate = approximate
+        self._clusters: StoredClusters | None = None
         self.folder = store.folder
 
     @classmethod
@@ -96,12 +104,15 @@ class Index:
         *,
         model: str | None = None,
         store: str | None = None,
+        approximate: bool = False,
     ) -> Index:
         """Open the index in `folder`; with an encoder, make it where there is none.
 
         Without an encoder an index can tell about itself and forget files, no more. `model` is noted in a new index
         as the name that finds the encoder again; the encoder's own name where it is not given. `store` is how a new
         index keeps its vectors: "f32", or "f16" for half the space and scores that differ from the fourth digit on.
+        `approximate` searches read only the clusters near a query (see `cluster`), and find the share that `recalls`
+        tells.
         """
         folder = absolute(folder)
         if encoder is not None and not IndexStore.exists(folder):
@@ -109,7 +120,7 @@ class Index:
             opened = IndexStore.create(folder, dim=encoder.dim, meta=meta, dtype=store or "f32")
         else:
             opened = IndexStore.open(folder)
-        index = cls(opened, encoder)
+        index = cls(opened, encoder, approximate=approximate)
         try:
             _check_encoder(index, index._identity(), encoder)
             _check_dtype(opened, store)
@@ -231,6 +242,19 @@ class Index:
         """Give back the space of what was removed or replaced; readers go on undisturbed."""
         return compact(self._store)
 
+    def cluster(self, sentences: Sequence[str] | None = None, *, recall: float = 0.99) -> ClusterReport:
+        """Prepare approximate searches, which find at least a share of `recall` of the nearest windows on average.
+
+        Measured with stored windows and with `sentences` like those that will be looked for; captions of sample
+        recordings where none are given.
+        """
+        return cluster_index(self._store, self._needed_encoder(), sentences, recall=recall)
+
+    def recalls(self) -> list[Recall]:
+        """What share of the nearest windows approximate searches find, as measured when clusters were built."""
+        with self._store.snapshot() as snapshot:
+            return self._loaded(snapshot).recalls
+
     def check(self) -> CheckReport:
         """Read every row and vector and list what is damaged."""
         return check(self._store)
@@ -284,9 +308,14 @@ class Index:
             raise MmretError(f"{self.folder} was opened without an encoder; open it with the model {self.model}")
         return self._encoder
 
+    def _loaded(self, snapshot: Snapshot) -> StoredClusters:
+        self._clusters = load(snapshot, self._clusters)
+        return self._clusters
+
     def _hits(self, queries: NDArray[np.float32], request: Request) -> list[list[Hit]]:
         with self._store.snapshot() as snapshot:
-            merged = request.merged(snapshot, queries)
+            clusters = self._loaded(snapshot).clusters if self._approximate else None
+            merged = request.merged(snapshot, queries, clusters)
             paths = snapshot.paths_of({int(hit.item) for hits in merged for hit in hits})
         named = {file: Path(os.fsdecode(path)) for file, path in paths.items()}
         return [[_hit(named[int(hit.item)], hit) for hit in hits] for hits in merged]

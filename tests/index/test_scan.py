@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,12 +23,17 @@ def unit_rows(rows: int, dim: int, distinct: int, seed: int) -> Vectors:
 
 @settings(deadline=None, max_examples=60)
 @given(
-    st.integers(1, 300), st.integers(1, 40), st.integers(1, 300), st.integers(1, 9), st.integers(1, 50), st.integers()
+    st.tuples(st.integers(1, 300), st.integers(1, 40), st.integers(1, 300)),
+    st.integers(1, 9),
+    st.integers(1, 50),
+    st.integers(),
+    st.sampled_from([np.float32, np.float16]),
 )
 def test_best_rows_are_those_of_double_precision(
-    rows: int, dim: int, distinct: int, queries: int, count: int, seed: int
+    shape: tuple[int, int, int], queries: int, count: int, seed: int, numbers: type[np.floating[Any]]
 ) -> None:
-    vectors = unit_rows(rows, dim, distinct, abs(seed))
+    rows, dim, distinct = shape
+    vectors = unit_rows(rows, dim, distinct, abs(seed)).astype(numbers)
     asked = unit_rows(queries, dim, queries, abs(seed) + 1)
     exact = (vectors.astype(np.float64)[None] * asked[:, None]).sum(axis=2).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
