@@ -96,7 +96,12 @@ def _indexing(results: Results) -> list[str]:
 def _memory(results: Results) -> list[str]:
     bars = {"indexing": INDEX_BAR_BYTES, "searching": SEARCH_BAR_BYTES}
     rows: list[Cells] = [
-        [one["name"], megabytes(one["peak_bytes"]), megabytes(bar)]
+        [
+            one["name"],
+            megabytes(one["peak_bytes"]),
+            megabytes(one["peak_bytes"] - one.get("vectors_bytes", 0)),
+            megabytes(bar),
+        ]
         for kind, bar in bars.items()
         for one in results[kind]
     ]
@@ -109,7 +114,7 @@ def _memory(results: Results) -> list[str]:
     return [
         "Peak resident memory of the command. Vectors are mapped from the disk: those that a search has read count, "
         "and the system takes their room back when it needs it.",
-        table(["command", "peak", "to hold"], rows),
+        table(["command", "peak", "without mapped vectors", "to hold"], rows),
         f"Per million windows of 384 numbers, from an index of {most:,} (`--store` says which):",
         table(["store", "vectors, on the disk and mapped by a search", "rows on the disk"], per_million),
     ]

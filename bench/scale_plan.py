@@ -10,13 +10,14 @@ SIZES = tuple(10**power for power in range(4, 10))
 PLANS = {
     10**4: "exact search; one file of vectors",
     10**5: "exact; vectors are mapped, not loaded",
-    10**6: "exact; many questions are asked together (`mmret search INDEX -`), `--store f16` halves the disk",
-    10**7: "one index a folder or machine, searched each and merged by score; beside it, lists (IVF) of half-precision "
-    "vectors with exact re-ranking would bring a query back to milliseconds. Not in mmret",
-    10**8: "as before, with product-quantised codes in memory and the vectors on fast disks for re-ranking; indexing "
-    "is spread over machines, as each index is made alone. Not in mmret",
-    10**9: "several machines, codes in memory, a quantiser of two levels, encoding on GPUs; longer windows, to have "
-    "fewer. Not in mmret",
+    10**6: "exact, many questions together (`mmret search INDEX -`); `mmret cluster` and `search --approximate` where "
+    "one question must be answered sooner",
+    10**7: "`--store f16`, clusters, an index for each folder or machine, so that indexing is spread and goes on where "
+    "it stopped; hits are merged by score",
+    10**8: "as before, with product-quantised codes in memory and vectors on fast disks for re-ranking, which mmret "
+    "does not have",
+    10**9: "as before, on several machines, with a quantiser of two levels and encoding on GPUs; longer windows, to "
+    "have fewer",
 }
 
 

@@ -111,7 +111,8 @@ def test_every_operation_and_every_other_has_a_row(page: ModuleType) -> None:
     assert "| alone | 0.125 |  |  |  |  |" in text
     assert "299 hours of sound on one core and 1001 on 4 cores: 3.35 times as many (to hold: 1.7)." in text
     assert "| wav | 2.00 | 2.10 | +5.0% |" in text
-    assert "| mmret index, 5 clips | 250 MB | 1,500 MB |" in text
+    assert "| mmret index, 5 clips | 250 MB | 250 MB | 1,500 MB |" in text
+    assert "| mmret search over 1000 | 200 MB | 198 MB | 300 MB |" in text
     assert "| f32 | 1.54 GB | 0.10 GB |" in text
     assert "from an index of 1,000 " in text
 
