@@ -79,8 +79,15 @@ def _peers(operations: Sequence[Results]) -> str:
 def _indexing(results: Results) -> list[str]:
     cores, most = results["cores"], str(results["cores"]["cores"])
     noise = " Other work disturbed even the quietest runs, so take this as noise." if cores["noisy"] else ""
+    clip_s = cores["clip_s"] / cores["audio_h_per_cpu_h"]
     rows: list[Cells] = [
-        [one["format"], f"{1e3 * one['here_s']:.2f}", f"{1e3 * one['isolated_s']:.2f}", f"{one['cost']:+.1%}"]
+        [
+            one["format"],
+            f"{1e3 * one['here_s']:.2f}",
+            f"{1e3 * one['isolated_s']:.2f}",
+            f"{one['cost']:+.1%}",
+            f"{(one['isolated_s'] - one['here_s']) / clip_s:+.1%}",
+        ]
         for one in results["isolation"]
     ]
     return [
