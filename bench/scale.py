@@ -24,6 +24,7 @@ from indexes import bytes_of, unit_vectors, write_index
 from processes import mmret, on_cores
 from run import describe_machine
 from sounds import CLIP_S, write_clips, write_sound
+from threadpoolctl import threadpool_limits
 
 from mmret.index import IndexStore
 from mmret.index.search import nearest
@@ -31,6 +32,7 @@ from mmret.tasks.maintenance import check_index
 
 DEFAULT_OUT = Path(__file__).parent / "results" / "scale.json"
 REPETITIONS = 5
+SAMPLE_S = 0.05
 MANY = 64  # queries that are asked together
 K = 10
 QUERY = "rain on a roof"
@@ -105,7 +107,7 @@ def _checked(index: Path) -> None:
 
 def _repeated(call: Callable[[], object], clock: Callable[[], float]) -> float:
     """Median seconds of a call, each sample of enough calls to be measured."""
-    calls = max(1, round(0.02 / max(_cpu_s(call), 1e-6)))
+    calls = max(1, round(SAMPLE_S / max(_cpu_s(call), 1e-6)))
     samples = []
     for _ in range(REPETITIONS):
         started_s = clock()
@@ -129,7 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--files", type=int, nargs="+", default=[1, 10, 100, 1_000], help="numbers of recordings")
     parser.add_argument("--windows", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
     args = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder, on_cores(1):
+    # numpy made its threads when it was loaded
+    with tempfile.TemporaryDirectory() as folder, on_cores(1), threadpool_limits(1):
         results = {
             "machine": describe_machine(),
             "lengths": list(lengths(Path(folder), args.seconds)),
