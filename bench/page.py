@@ -95,8 +95,9 @@ def _indexing(results: Results) -> list[str]:
         f"{cores['audio_h_per_cpu_h']:.0f} hours of sound per CPU hour. In an hour of the clock that is "
         f"{cores['audio_h_per_h']['1']:.0f} hours of sound on one core and {cores['audio_h_per_h'][most]:.0f} on "
         f"{most} cores: {cores['gain']:.2f} times as many (to hold: {GAIN_BAR}).{noise}",
-        f"`--isolate` decodes in another process; CPU ms a clip, of both processes (to hold: {ISOLATION_BAR:+.0%}):",
-        table(["format", "in the same process", "isolated", "cost"], rows),
+        "`--isolate` decodes in another process; CPU ms to decode a clip, of both processes, without the start of the "
+        f"second one (to hold: {ISOLATION_BAR:+.0%} of indexing):",
+        table(["format", "in the same process", "isolated", "of decoding", "of indexing"], rows),
     ]
 
 
