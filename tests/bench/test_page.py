@@ -118,6 +118,13 @@ def test_every_operation_and_every_other_has_a_row(page: ModuleType) -> None:
     assert "from an index of 1,000 " in text
 
 
+def test_a_result_file_that_the_page_does_not_know_has_its_table(page: ModuleType) -> None:
+    more = {"machine": MACHINE | {"cpu": "Another"}, "operations": [SPEED["operations"][0] | {"name": "whistling"}]}
+    results = {"more": more, "speed": SPEED, "throughput": THROUGHPUT, "memory": MEMORY, "scale": scale(100_000)}
+    text = page.page(results)
+    assert text.index("Another, 2 cores") < text.index("| whistling | 2 |") < text.index("| counting | 2 |")
+
+
 def test_what_was_not_measured_is_marked_as_arithmetic(page: ModuleType) -> None:
     plan = page.scale_plan(scale(100_000))[1].splitlines()[2:]
     assert [row.split(" | ")[0] for row in plan] == [f"| 10^{power}" for power in range(4, 10)]
