@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,20 +12,27 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mmret import __version__
 from mmret.audio.decode import decode_blocks
 from mmret.audio.excerpt import excerpt
-from mmret.errors import EncoderMismatch, IndexCorrupt, MmretError, QueryError
+from mmret.errors import MmretError, QueryError
 from mmret.index.check import CheckReport, check
 from mmret.index.cluster_file import StoredClusters, load
 from mmret.index.clusters import Recall
 from mmret.index.compaction import CompactReport, compact
 from mmret.index.merge import MergedHit, MergeOptions
-from mmret.index.schema import FORMAT
 from mmret.index.snapshot import Snapshot
 from mmret.index.store import IndexStore
 from mmret.tasks.clustering import ClusterReport, cluster_index
 from mmret.tasks.deep_check import DeepReport, deep_check
+from mmret.tasks.identity import (
+    IndexInfo,
+    check_dtype,
+    check_encoder,
+    describe,
+    failed_files,
+    identity_of,
+    model_of,
+)
 from mmret.tasks.indexing import Adder, AddReport, Decoder, SearchEncoder, find_audio
 from mmret.tasks.progress import AddProgress
 from mmret.tasks.recordings import FailedFile, Listing, absolute
@@ -64,28 +70,6 @@ class Hit:
     windows: int
 
 
-@dataclass(frozen=True)
-class IndexInfo:
-    """What an index holds and which model made it."""
-
-    folder: Path
-    format: int
-    created: str
-    generation: int
-    files: int
-    failed: int
-    windows: int
-    seconds: float
-    vector_bytes: int
-    dim: int
-    dtype: str
-    model: str
-    encoder: str
-    fingerprint: str
-    window_s: float
-    hop_s: float
-
-
 class Index:
     """Searchable recordings in a folder. Use `Index.open`; close it, or use it in a `with` block."""
 
@@ -116,14 +100,14 @@ class Index:
         """
         folder = absolute(folder)
         if encoder is not None and not IndexStore.exists(folder):
-            meta = {"encoder": _identity_of(encoder), "model": model or encoder.name}
+            meta = {"encoder": identity_of(encoder), "model": model or encoder.name}
             opened = IndexStore.create(folder, dim=encoder.dim, meta=meta, dtype=store or "f32")
         else:
             opened = IndexStore.open(folder)
         index = cls(opened, encoder, approximate=approximate)
         try:
-            _check_encoder(index, index._identity(), encoder)
-            _check_dtype(opened, store)
+            check_encoder(opened, encoder)
+            check_dtype(opened, store)
         except BaseException:
             opened.close()
             raise
@@ -209,34 +193,11 @@ class Index:
 
     def info(self) -> IndexInfo:
         """Counts, sizes and the model of this index."""
-        meta, identity = self._store.meta, self._identity()
-        with self._store.rows() as snapshot:
-            totals = snapshot.totals()
-            generation = snapshot.generation
-        return IndexInfo(
-            folder=self.folder,
-            format=FORMAT,
-            created=meta.get("created", ""),
-            generation=generation,
-            files=totals.files,
-            failed=totals.failed,
-            windows=totals.windows,
-            seconds=totals.seconds,
-            vector_bytes=totals.vector_bytes,
-            dim=self._store.dim,
-            dtype=self._store.layout.dtype,
-            model=self.model,
-            encoder=str(identity["name"]),
-            fingerprint=str(identity["fingerprint"]),
-            window_s=float(identity["window_s"]),
-            hop_s=float(identity["hop_s"]),
-        )
+        return describe(self._store)
 
     def failures(self) -> list[FailedFile]:
         """Files that could not be indexed, with their reasons."""
-        with self._store.rows() as snapshot:
-            failed = [file for file in snapshot.files() if file.status == "failed"]
-        return [FailedFile(Path(os.fsdecode(file.path)), file.reason or "") for file in failed]
+        return failed_files(self._store)
 
     def compact(self) -> CompactReport:
         """Give back the space of what was removed or replaced; readers go on undisturbed."""
@@ -266,7 +227,7 @@ class Index:
     @property
     def model(self) -> str:
         """Name, folder or hub id under which the index's encoder is found."""
-        return self._store.meta.get("model") or str(self._identity()["name"])
+        return model_of(self._store)
 
     def close(self) -> None:
         """Close the index's files."""
@@ -294,14 +255,6 @@ class Index:
     def __repr__(self) -> str:
         """Folder, model and dim on one line."""
         return f"Index({str(self.folder)!r}, model={self.model!r}, dim={self._store.dim})"
-
-    def _identity(self) -> dict[str, str | float]:
-        """What the index says about the encoder that made it."""
-        try:
-            identity = json.loads(self._store.meta["encoder"])
-            return {"name": "", **identity, "window_s": float(identity["window_s"]), "hop_s": float(identity["hop_s"])}
-        except (KeyError, TypeError, ValueError) as error:
-            raise IndexCorrupt(f"{self.folder}: what it says about its model cannot be read") from error
 
     def _needed_encoder(self) -> SearchEncoder:
         if self._encoder is None:
@@ -331,37 +284,6 @@ def _hit(path: Path, merged: MergedHit) -> Hit:
         peak_stop_s=merged.peak_stop_s,
         windows=merged.windows,
     )
-
-
-def _identity_of(encoder: SearchEncoder) -> str:
-    """What an index notes about the encoder that makes it."""
-    return json.dumps(
-        {
-            "name": encoder.name,
-            "fingerprint": encoder.fingerprint,
-            "sample_rate": encoder.sample_rate,
-            "window_s": encoder.windows.window_s,
-            "hop_s": encoder.windows.hop_s,
-            "mmret": __version__,
-        }
-    )
-
-
-def _check_encoder(index: Index, theirs: Mapping[str, str | float], ours: SearchEncoder | None) -> None:
-    if ours is not None and theirs.get("fingerprint") != ours.fingerprint:
-        raise EncoderMismatch(
-            f"{index.folder} was made by {theirs['name']} ({str(theirs.get('fingerprint'))[:12]}); you opened it "
-            f"with {ours.name} ({ours.fingerprint[:12]}). Open it with --model {index.model}, or index the "
-            "recordings with the new model into another folder: mmret index PATH --to FOLDER --model MODEL"
-        )
-
-
-def _check_dtype(store: IndexStore, wanted: str | None) -> None:
-    if wanted not in {None, store.layout.dtype}:
-        raise MmretError(
-            f"{store.folder} stores its vectors as {store.layout.dtype}, which is chosen when an index is made. "
-            "Leave out --store, or index the recordings into another folder"
-        )
 
 
 def _sound(encoder: SearchEncoder, path: Path, start_s: float | None, stop_s: float | None) -> NDArray[np.float32]:
