@@ -95,8 +95,7 @@ class Index:
         Without an encoder an index can tell about itself and forget files, no more. `model` is noted in a new index
         as the name that finds the encoder again; the encoder's own name where it is not given. `store` is how a new
         index keeps its vectors: "f32", or "f16" for half the space and scores that differ from the fourth digit on.
-        `approximate` searches read only the clusters near a query (see `cluster`), and find the share that `recalls`
-        tells.
+        `approximate` searches read the clusters near a query alone (see `cluster`); `recalls` tells what they find.
         """
         folder = absolute(folder)
         if encoder is not None and not IndexStore.exists(folder):
@@ -206,8 +205,7 @@ class Index:
     def cluster(self, sentences: Sequence[str] | None = None, *, recall: float = 0.99) -> ClusterReport:
         """Prepare approximate searches, which find at least a share of `recall` of the nearest windows on average.
 
-        Measured with stored windows and with `sentences` like those that will be looked for; captions of sample
-        recordings where none are given.
+        Measured with stored windows and with `sentences`, captions of the sample recordings if none are given.
         """
         return cluster_index(self._store, self._needed_encoder(), sentences, recall=recall)
 
