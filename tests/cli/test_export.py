@@ -46,7 +46,7 @@ def test_an_exported_folder_gives_the_same_vectors_on_both_runtimes(model: Path,
 
 
 def test_json_names_the_folder(run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmret.encoder.export.export_folder", lambda model, out, *, name: out)
+    monkeypatch.setattr("mmret.encoder.export.export_folder", lambda model, out, *, name, precision: out)
     result = run("export", model, tmp_path / "out", "--json")
     assert json.loads(result.stdout) == {"model": str(tmp_path / "out")}
 
