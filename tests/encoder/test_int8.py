@@ -112,10 +112,10 @@ def test_without_vnni_nothing_is_exported(conv_folder, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_vectors_that_move_too_far_leave_nothing_behind(conv_folder, tmp_path, monkeypatch):
+def test_vectors_that_move_too_far_leave_nothing_behind(m2d_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(quantise, "SMALLEST_COSINE", 1.1)
     with pytest.raises(ModelFormatError, match=r"mean cosine of (1\.00|0\.99)\d\d .* 4 sample recordings"):
-        export_folder(conv_folder, tmp_path / "out", precision="int8")
+        export_folder(m2d_folder, tmp_path / "out", precision="int8")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -139,7 +139,7 @@ def test_a_manifest_of_unknown_precision_is_refused(folders, tmp_path):
 
 def test_an_audio_tower_alone_is_one_file(tmp_path, monkeypatch):
     monkeypatch.setattr(quantise, "SMALLEST_COSINE", 0.99)
-    source = tiny_models.conv_clap(tmp_path / "source", text=False)
+    source = tiny_models.m2d_clap(tmp_path / "source", text=False)
     folder = export_folder(source, tmp_path / "out", precision="int8")
     assert {path.name for path in folder.iterdir()} == {FILE_NAME, AUDIO_GRAPH}
     assert Encoder.from_pretrained(folder).encode_audio(SOUNDS).shape == (len(SOUNDS), 16)
