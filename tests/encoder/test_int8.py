@@ -112,6 +112,12 @@ def test_without_vnni_nothing_is_exported(conv_folder, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_same_model_gives_the_same_fingerprint(folders, m2d_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(quantise, "SMALLEST_COSINE", 0.99)
+    again = export_folder(m2d_folder, tmp_path / "m2d", precision="int8")
+    assert read_manifest(again) == read_manifest(folders["m2d"])
+
+
 def test_vectors_that_move_too_far_leave_nothing_behind(m2d_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(quantise, "SMALLEST_COSINE", 1.1)
     with pytest.raises(ModelFormatError, match=r"mean cosine of (1\.00|0\.99)\d\d .* 4 sample recordings"):
