@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from mmret.index.rows import Encoded, Recording
 from mmret.index.search import nearest
 
 FORMATS = ("wav", "flac", "mp3", "ogg")
+QUERIES = 64
 LOG_MEL_TOLERANCE = 2e-4  # float32 transforms, in the log domain
 VECTOR_TOLERANCE = 1e-4
 
@@ -44,7 +46,7 @@ def every(folder: Path, seconds: int, rows: int, dim: int) -> Iterator[Operation
     """All operations, with files made in `folder`."""
     yield log_mel(seconds)
     yield from (reading(folder, suffix, seconds) for suffix in FORMATS)
-    yield search(folder, rows, dim)
+    yield from searches(folder, rows, dim)
     yield encoding()
 
 
@@ -102,10 +104,10 @@ def reading(folder: Path, suffix: str, seconds: int) -> Operation:
     return Operation(f"{seconds} s of {suffix} -> 16 kHz mono", variants, largest_difference(variants, 0.0))
 
 
-def search(folder: Path, rows: int, dim: int, k: int = 10) -> Operation:
-    """One query over all windows of an index, rows looked up in SQLite; faiss gives row numbers alone."""
-    vectors = unit_vectors(rows + 1, dim)
-    stored, query = vectors[:rows], vectors[rows]
+def searches(folder: Path, rows: int, dim: int, k: int = 10) -> Iterator[Operation]:
+    """One query, then many together, over all windows of an index; rows are looked up in SQLite, faiss counts them."""
+    vectors = unit_vectors(rows + QUERIES, dim)
+    stored, queries = vectors[:rows], vectors[rows:]
     flat = faiss.IndexFlatIP(dim)
     flat.add(stored)
     store = IndexStore.create(folder / f"index-{rows}x{dim}", dim=dim, meta={})
@@ -113,14 +115,30 @@ def search(folder: Path, rows: int, dim: int, k: int = 10) -> Operation:
         bounds_s = [(float(row), row + 1.0) for row in range(rows)]
         writer.commit([Encoded(Recording(b"/", b"/a", 0, 0, b"a"), 1, rows, bounds_s, writer.append(stored))])
 
-    def ours() -> list[int]:
+    def ours(asked: NDArray[np.float32]) -> list[list[int]]:
         with store.snapshot() as snapshot:
-            return [match.window.id - 1 for match in nearest(snapshot, query, k)]
+            return [[match.window.id - 1 for match in matches] for matches in nearest(snapshot, asked, k)]
 
-    if ours() != flat.search(query[None], k)[1][0].tolist():
-        raise ValueError(f"search of {rows} x {dim}: mmret and faiss find other rows")
-    variants: Variants = {"mmret": ours, "faiss IndexFlatIP": lambda: flat.search(query[None], k)}
-    return Operation(f"exact search, 1 query over {rows} x {dim}", variants, 0.0)
+    def theirs(asked: NDArray[np.float32]) -> list[list[int]]:
+        return flat.search(asked, k)[1].tolist()
+
+    def theirs_by_blas(asked: NDArray[np.float32]) -> list[list[int]]:
+        usual = faiss.cvar.distance_compute_blas_threshold
+        faiss.cvar.distance_compute_blas_threshold = 1
+        try:
+            return theirs(asked)
+        finally:
+            faiss.cvar.distance_compute_blas_threshold = usual
+
+    for asked, peers in (
+        (queries[:1], {"faiss IndexFlatIP": theirs}),
+        (queries, {"faiss IndexFlatIP": theirs, "faiss, BLAS threshold 1": theirs_by_blas}),
+    ):
+        name = f"exact search, {len(asked)} {'query' if len(asked) == 1 else 'queries'} over {rows} x {dim}"
+        if any(peer(asked) != ours(asked) for peer in peers.values()):
+            raise ValueError(f"{name}: mmret and faiss find other rows")
+        variants = {title: partial(call, asked) for title, call in {"mmret": ours, **peers}.items()}
+        yield Operation(name, variants, 0.0)
 
 
 def encoding(windows: int = 8) -> Operation:
