@@ -1,4 +1,4 @@
-"""Verbs that make and look after an index: index, info, remove, check."""
+"""Verbs that make and look after an index: index, info, remove."""
 
 from __future__ import annotations
 
@@ -53,7 +53,6 @@ def register(app: typer.Typer) -> None:
     app.command("index")(index)
     app.command("info")(info)
     app.command("remove")(remove)
-    app.command("check")(check)
 
 
 def index(  # noqa: PLR0913 - the options of a command are its parameters
@@ -154,22 +153,6 @@ def remove(
     else:
         typer.echo(f"removed {counted(removed, 'recording')}")
     if not all(counts.values()):
-        raise typer.Exit(1)
-
-
-def check(folder: IndexFolder, json: Json = False) -> None:
-    """Read every row and vector of an index and list what is damaged."""
-    from mmret.tasks.maintenance import check_index
-
-    report = check_index(folder)
-    if json:
-        print_json({"index": folder, **asdict(report)})
-    else:
-        for problem in report.problems:
-            typer.echo(shown(problem))
-        state = counted(len(report.problems), "problem") if report.problems else "nothing is damaged"
-        typer.echo(f"{counted(report.windows, 'window')}, {report.vector_bytes / 2**20:.1f} MiB of vectors: {state}")
-    if report.problems:
         raise typer.Exit(1)
 
 

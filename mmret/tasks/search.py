@@ -26,6 +26,7 @@ from mmret.index.schema import FORMAT
 from mmret.index.snapshot import Snapshot
 from mmret.index.store import IndexStore
 from mmret.tasks.clustering import ClusterReport, cluster_index
+from mmret.tasks.deep_check import DeepReport, deep_check
 from mmret.tasks.indexing import Adder, AddReport, Decoder, SearchEncoder, find_audio
 from mmret.tasks.progress import AddProgress
 from mmret.tasks.recordings import FailedFile, Listing, absolute
@@ -37,6 +38,7 @@ __all__ = [
     "CheckReport",
     "ClusterReport",
     "CompactReport",
+    "DeepReport",
     "FailedFile",
     "Hit",
     "Index",
@@ -256,6 +258,10 @@ class Index:
     def check(self) -> CheckReport:
         """Read every row and vector and list what is damaged."""
         return check(self._store)
+
+    def check_deep(self, *, decode: Decoder = decode_blocks) -> DeepReport:
+        """Encode a sample of the windows again and list those whose vectors are others now."""
+        return deep_check(self._store, self._needed_encoder(), decode=decode)
 
     @property
     def model(self) -> str:
