@@ -49,7 +49,6 @@ def test_the_whole_benchmark_runs_in_small(tmp_path: Path) -> None:
     out = tmp_path / "results" / "speed.json"
     command = [sys.executable, ROOT / "bench" / "run.py", "--out", out, "--seconds", "1", "--rows", "200"]
     command += ["--dim", "8", "--repetitions", "1", "--sample-s", "0.001", "--windows", "50", "--files", "20"]
-    command += ["--only", "operations", "commands"]  # test_encoders.py builds the tower of the third group
     ended = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert ended.returncode == 0, ended.stderr
     result = json.loads(out.read_text())
