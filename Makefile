@@ -29,6 +29,7 @@ lint: $(DEV) ## style, types and layers
 
 bench: $(DEV) ## time mmret against its peers (ratios in one run), measure memory and scale, write docs/performance.md
 	$(BIN)/python bench/run.py
+	$(BIN)/python bench/run.py --only encoders --out bench/results/encoders.json
 	$(BIN)/python bench/throughput.py
 	$(BIN)/python bench/memory.py
 	$(BIN)/python bench/scale.py

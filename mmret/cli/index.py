@@ -34,6 +34,7 @@ class RuntimeName(StrEnum):
 
     AUTO = "auto"
     ONNX = "onnx"
+    OPENVINO = "openvino"
     TORCH = "torch"
 
 

@@ -17,7 +17,8 @@ import mmret.models  # noqa: F401  # registers our architectures with AutoModel
 from mmret.audio.logmel import LogMel, LogMelConfig
 from mmret.audio.segments import WindowConfig
 from mmret.encoder.config_limits import check_config_file, check_layers
-from mmret.encoder.manifest import FILE_NAME, WEIGHTS, Manifest, read_manifest
+from mmret.encoder.manifest import FILE_NAME, FP32, WEIGHTS, Manifest, read_manifest
+from mmret.encoder.onednn_linear import use_onednn
 from mmret.encoder.towers import NO_TEXT, Vectors, repeated, tokenizer_faults
 from mmret.errors import MmretError, ModelFormatError
 from mmret.models.m2d_features import M2DFeatures
@@ -46,6 +47,7 @@ def load_towers(name: str, folder: Path | None) -> TorchTowers:
         )
         _check_complete(name, model, report["missing_keys"])
         device = "cuda" if torch.cuda.is_available() else "cpu"
+        use_onednn(model)
         return kind(name if folder is None else folder.absolute().name, source, model.eval().to(device))
     except MmretError:
         raise
@@ -68,6 +70,7 @@ class TorchTowers:
     """What all kinds share: a model, a tokenizer where there is one, and vectors out as numpy."""
 
     runtime = "torch"
+    precision = FP32
 
     def __init__(self, name: str, source: str, model: Any) -> None:
         self.name = name
@@ -138,41 +141,44 @@ class TorchTowers:
         return digest.hexdigest()
 
 
-class _LogMelTowers(TorchTowers):
+class LogMelTowers(TorchTowers):
     """Models of ours that hear the log-mel of mmret.audio."""
 
     def __init__(self, name: str, source: str, model: Any) -> None:
         super().__init__(name, source, model)
         self._front_end = LogMel(LogMelConfig.for_rate(self.sample_rate))
 
-    def _log_mel(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
+    def log_mel(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
         """Log-mel (n, 1, mels, frames) of waveforms (time,) of one length."""
         log_mel = np.stack([self._front_end(waveform) for waveform in waveforms])
         return torch.from_numpy(log_mel)[:, None].to(self.model.device)
 
 
-class _ConvClapTowers(_LogMelTowers):
+class _ConvClapTowers(LogMelTowers):
     def _describe(self) -> tuple[int, int, WindowConfig]:
         config = self.model.config
         return config.sample_rate, config.projection_dim, WindowConfig(config.window_s, config.hop_s)
 
+    def log_mel(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
+        """Log-mel (n, 1, mels, frames) of waveforms (time,) of one length, repeated where they are too short."""
+        return super().log_mel([repeated(waveform, self.model.config.min_samples) for waveform in waveforms])
+
     def _embed(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
-        long_enough = [repeated(waveform, self.model.config.min_samples) for waveform in waveforms]
-        vectors: Tensor = self.model.get_audio_features(self._log_mel(long_enough)).pooler_output
+        vectors: Tensor = self.model.get_audio_features(self.log_mel(waveforms)).pooler_output
         return vectors
 
 
-class _M2DClapTowers(_LogMelTowers):
+class _M2DClapTowers(LogMelTowers):
     def _describe(self) -> tuple[int, int, WindowConfig]:
         config = self.model.config
         return config.sample_rate, config.projection_dim, _m2d_windows(config.audio_config.input_size[1])
 
     def _embed(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
-        vectors: Tensor = self.model.get_audio_features(self._log_mel(waveforms)).pooler_output
+        vectors: Tensor = self.model.get_audio_features(self.log_mel(waveforms)).pooler_output
         return vectors
 
 
-class _M2DTowers(_LogMelTowers):
+class _M2DTowers(LogMelTowers):
     """An encoder without text: search by sound alone, with scene embeddings (mean over time)."""
 
     def _describe(self) -> tuple[int, int, WindowConfig]:
@@ -180,7 +186,7 @@ class _M2DTowers(_LogMelTowers):
         return config.sample_rate, config.feature_dim, _m2d_windows(config.input_size[1])
 
     def _embed(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
-        normalised = self.model.normalise(self._log_mel(waveforms))
+        normalised = self.model.normalise(self.log_mel(waveforms))
         return M2DFeatures(self.model).features(normalised).mean(dim=1)
 
 
