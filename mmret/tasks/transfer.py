@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mmret.audio.decode import decode
 from mmret.data.crops import crop_or_pad, random_crop
 from mmret.data.labelled import PARTS, LabelledClip
+from mmret.data.tables import first_of
 from mmret.errors import DataLayoutError, MmretError
 from mmret.heads import Examples, FittedHead, LinearConfig, Scoring, fit_head, held_out_rows, stratified_rows
 from mmret.metrics.classification import accuracy, mean_average_precision
@@ -188,13 +189,12 @@ def each_recording(paths: Sequence[Path], work: Callable[[int], Result], tell: T
         try:
             done.append(work(row))
         except (MmretError, OSError) as error:
-            failed.append(f"\n  {error if str(path) in str(error) else f'{path}: {error}'}")
+            failed.append(str(error) if str(path) in str(error) else f"{path}: {error}")
         if tell is not None:
             tell(row + 1)
     if failed:
-        more = f"\n  and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
         raise DataLayoutError(
-            f"{len(failed)} of {len(paths)} recordings cannot be used:{''.join(failed[:_NAMED])}{more}\n"
+            f"{len(failed)} of {len(paths)} recordings cannot be used: {first_of(failed)}. "
             "Repair them, or take them out of the table"
         )
     return done
