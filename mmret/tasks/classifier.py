@@ -41,7 +41,7 @@ class Classifier(Protocol):
 
     labels: list[str]
 
-    def probabilities(self, path: Path) -> Probabilities:
+    def probabilities(self, path: str | os.PathLike[str]) -> Probabilities:
         """Probabilities (labels,); AudioError where the recording cannot be used."""
         ...
 
@@ -102,7 +102,7 @@ class HeadClassifier:
     def __init__(self, encoder: Any, head: LinearHead, labels: Sequence[str]) -> None:
         self._encoder, self._head, self.labels = encoder, head, list(labels)
 
-    def probabilities(self, path: Path) -> Probabilities:
+    def probabilities(self, path: str | os.PathLike[str]) -> Probabilities:
         """Probabilities (labels,) of one recording."""
         found: Probabilities = self._head.probabilities(self._encoder.encode_scenes([path]))[0]
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,10 @@ class WholeClassifier:
         self._unit_s = facts.unit_s
         self.labels = facts.labels
 
-    def probabilities(self, path: Path) -> Probabilities:
+    def probabilities(self, path: str | os.PathLike[str]) -> Probabilities:
         """Probabilities (labels,) of one recording."""
         rate = self._network.classifier.config.sample_rate
-        logits = predict(self._network, [path], lambda path: all_pieces(path, rate, self._unit_s))
+        logits = predict(self._network, [Path(path)], lambda path: all_pieces(path, rate, self._unit_s))
         if not np.isfinite(logits).all():
             raise AudioError(path, "the model gives no finite number for it")
         found: Probabilities = probabilities(logits, multi_label=False)[0]

@@ -11,11 +11,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer.main
 
 import mmret.encoder
 from mmret.cli import app
+from mmret.heads import LinearHead
+from mmret.tasks.classifier import Facts, save_head
 from mmret.tasks.search import IndexInfo
 from tests.conftest import ROOT
 from tests.tasks.fake_encoder import FakeEncoder, write_tone
@@ -132,6 +135,21 @@ def test_python_examples_run(
     assert capsys.readouterr().out
     if page == README:
         assert names["vectors"].shape == (2, names["encoder"].dim)
+
+
+def test_the_python_example_of_own_labels_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(mmret.encoder.Encoder, "from_pretrained", lambda name, *, runtime: FakeEncoder())
+    monkeypatch.chdir(tmp_path)
+    write_tone(Path("new/a.wav"), 440)
+    facts = Facts("head", ["dog", "tone"], {"model": "fake", "fingerprint": "f" * 64}, 0.0, {})
+    dim = FakeEncoder.dim
+    zeros, ones = np.zeros((2, dim), np.float32), np.ones(dim, np.float32)
+    save_head(Path("models/mine"), LinearHead(zeros[0], ones, zeros, np.array([0, 9], np.float32)), facts)
+    (example,) = blocks(ROOT / "docs" / "transfer.md", "python")
+    exec(compile(example, "transfer.md", "exec"), {})  # our own page
+    assert capsys.readouterr().out == "tone 100%\n"
 
 
 def demo_hits(output: str) -> list[tuple[str, str]]:
