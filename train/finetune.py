@@ -15,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
+
 from mmret.data import CORPORA
 from mmret.data.log_mel_crops import LogMelCrops
 from mmret.data.log_mel_folder import open_log_mels, selected
@@ -50,7 +52,8 @@ def run(
             tuned = fine_tune_split(towers, data, split, replace(recipe, training=training), hearing, log_mels=stored)
             score = data.metric(tuned.logits, data.targets[split.test])
             scores.setdefault(str(seed), []).append(score)
-            print(f"seed {seed}, test {split.name}: {score:.4f} (epoch of step {tuned.best.step})")
+            if PartialState().is_main_process:
+                print(f"seed {seed}, test {split.name}: {score:.4f} (epoch of step {tuned.best.step})")
     return scores
 
 
@@ -100,7 +103,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     towers = open_towers(str(arguments.model))
     figures = result(arguments, recipe, data, run(arguments, recipe, data, towers))
     model = {"name": towers.name, "fingerprint": towers.fingerprint}
-    print(write_result(arguments.out or arguments.output_dir / "result.json", {"model": model, **figures}))
+    if PartialState().is_main_process:
+        print(write_result(arguments.out or arguments.output_dir / "result.json", {"model": model, **figures}))
 
 
 if __name__ == "__main__":

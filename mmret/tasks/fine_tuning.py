@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -10,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 
 from mmret.models.fine_tuning import FineTuning
 from mmret.training import TrainingConfig, TrainingData, fit
@@ -37,7 +37,8 @@ def fine_tune(objective: FineTuning, data: TrainingData, config: TrainingConfig,
     on where it was.
     """
     batch = min(config.batch_size, len(data))
-    per_epoch = max(1, len(data) // (batch * config.accumulation * PartialState().num_processes))
+    processes = int(os.environ.get("WORLD_SIZE", "1"))  # accelerate is set up by `fit`, which needs the number
+    per_epoch = max(1, len(data) // (batch * config.accumulation * processes))
     keep = _KeepBest(Path(config.output_dir) / BEST, score)
     fit(objective, data, replace(config, batch_size=batch, save_every=per_epoch, keep_last=1), evaluate=keep)
     return keep.best

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mmret.metrics.result_file import write_result
+
 # the tiny corpus is full of ties on purpose
 pytestmark = pytest.mark.filterwarnings("ignore:hit@1 is")
 
@@ -36,6 +38,22 @@ def test_page_has_one_table_a_protocol(tables) -> None:
     assert "| named | esc50, folds 4 | 8 x 4 | `{label} can be heard` | 87.5 [" in text
     assert "100.0 / 100.0 / 100.0" in text
     assert "Linear probe" not in text
+
+
+@pytest.mark.parametrize(
+    ("metrics", "figure"),
+    [
+        ({"accuracy": 0.96, "accuracy_half_width": 0.0021}, "96.0 ± 0.2"),
+        ({"map": 0.4791, "map_half_width": None}, "47.9 mAP"),
+    ],
+)
+def test_a_published_protocol_has_its_seeds_and_interval(tables, results, metrics, figure) -> None:
+    protocol = {"name": "fine_tuning", "label": "M2D", "data": "esc50", "test": ["1", "2"], "seeds": [43, 44]}
+    write_result(
+        results / "d.json",
+        {"protocol": {**protocol, "chosen_by": "test"}, "model": {"name": "m2d"}, "metrics": metrics},
+    )
+    assert f"| M2D | esc50, test 1, 2 | test | 43, 44 | {figure} |" in tables()[1].read_text()
 
 
 def test_check_is_quiet_after_writing_and_fails_before(tables) -> None:

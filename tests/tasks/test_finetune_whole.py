@@ -10,6 +10,10 @@ from typer.testing import CliRunner
 
 from mmret.cli import app
 from mmret.errors import DataLayoutError, ModelFormatError
+from mmret.tasks.fine_tune_recipe import FineTuneRecipe
+from mmret.tasks.finetune import read_own_data
+from mmret.tasks.finetune_whole import finetune_whole
+from tests.conftest import ROOT
 from tests.encoder import tiny_models
 from tests.tasks.fake_encoder import write_tone
 
@@ -79,6 +83,15 @@ def test_the_recipes_input_length_comes_first(table: Path, recipe: Path, tmp_pat
     assert json.loads((tmp_path / "own" / "classifier.json").read_text())["unit_s"] == 1.6
     assert json.loads((tmp_path / "own" / "config.json").read_text())["input_size"] == [80, 161]
     command("classify", table.parent / "1.wav", "--model", tmp_path / "own")
+
+
+def test_two_steps_of_the_recipe_to_copy(table: Path, tmp_path: Path) -> None:
+    model = tiny_models.conv_clap(tmp_path / "model", text=False)
+    two_steps = ["--epochs", "0", "--steps", "2", "--warmup_epochs", "0", "--batch_size", "6"]
+    recipe = FineTuneRecipe.from_yaml(ROOT / "train" / "configs" / "own_labels.yaml", two_steps)
+    report = finetune_whole(read_own_data(table), str(model), tmp_path / "own", recipe)
+    assert report.epoch == 1
+    assert 0 <= report.accuracy <= 1
 
 
 def test_faults_leave_nothing_behind(table: Path, recipe: Path, tmp_path: Path) -> None:
