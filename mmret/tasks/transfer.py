@@ -148,6 +148,11 @@ def with_validation(data: Labelled, split: Split, share: float, *, seed: int) ->
     if split.valid is not None:
         return split
     drawn = held_out_rows(data.targets[split.train], share, np.random.default_rng([seed, _VALID]))
+    if not len(drawn):
+        raise DataLayoutError(
+            "one recording of each label is left to learn from, and none to tell when to stop: "
+            "three recordings of a label are the least"
+        )
     return Split(split.name, np.delete(split.train, drawn), split.train[drawn], split.test)
 
 

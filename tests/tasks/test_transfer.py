@@ -102,6 +102,15 @@ def test_validation_rows_leave_training_and_given_ones_stay() -> None:
     assert first.valid is None
 
 
+def test_too_few_recordings_to_stop_by_are_told() -> None:
+    data = labelled("/" * 3, "aabb")
+    with pytest.raises(DataLayoutError, match="three recordings of a label are the least"):
+        with_validation(data, own_split(data, seed=0), 0.1, seed=0)
+    more = labelled("/" * 4, "aabbb")
+    drawn = with_validation(more, own_split(more, seed=0), 0.1, seed=0)
+    assert [len(rows) for rows in (drawn.train, drawn.valid, drawn.test)] == [2, 1, 2]
+
+
 @pytest.fixture
 def tones(tmp_path: Path) -> list[Path]:
     """Twelve low and twelve high tones."""
