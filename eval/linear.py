@@ -9,6 +9,7 @@ each seed on the same vectors. eval/own_labels.py is for recordings of your own.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     corpus, config = CORPORA[arguments.corpus], LinearConfig(learning_rate=arguments.learning_rate)
     data = Labelled.of(corpus.read(arguments.data), multi_label=corpus.multi_label)
-    splits = published_splits(data, arguments.test_folds)
     encoder = mmret.Encoder.from_pretrained(arguments.model, runtime=arguments.runtime)
     # one seed for the crops: the seeds of the protocol share their vectors
-    vectors = clip_vectors(encoder, [clip.path for clip in data.clips], corpus.unit_s, seed=SEEDS[0])
+    heard = clip_vectors(encoder, [clip.path for clip in data.clips], corpus.unit_s, seed=SEEDS[0])
+    for fault in heard.failed:
+        print(f"left out: {fault}", file=sys.stderr)
+    data, vectors = data.only(heard.rows), heard.vectors
+    splits = published_splits(data, arguments.test_folds)
     tested = {
         seed: [learn_and_test(data, vectors, split, config, seed=seed) for split in splits] for seed in arguments.seeds
     }
@@ -80,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "learning_rate": arguments.learning_rate,
     }
     sizes = {"clips": len(data.clips), "test": sum(len(split.test) for split in splits), "classes": len(data.classes)}
-    sizes["dim"] = vectors.test.shape[1]
+    sizes |= {"dim": vectors.test.shape[1], "left_out": len(heard.failed)}
     model = describe_model(encoder)
     if encoder.has_scenes:
         model["audio_vector"] = "stacked features of the whole clip, mean over time, of any length"

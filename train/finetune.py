@@ -19,7 +19,7 @@ from accelerate import PartialState
 
 from mmret.data import CORPORA
 from mmret.data.log_mel_crops import LogMelCrops
-from mmret.data.log_mel_folder import open_log_mels, selected
+from mmret.data.log_mel_folder import open_log_mels, selected, stored_among
 from mmret.encoder.torch_towers import TorchTowers
 from mmret.metrics.classification import over_seeds
 from mmret.metrics.result_file import write_result
@@ -30,10 +30,15 @@ from mmret.tasks.transfer import Labelled, Split, published_splits
 from mmret.training import sample_generator
 
 
-def stored_crops(folder: Path, data: Labelled, split: Split, frames: int) -> LogMelCrops:
-    """Random crops of stored log-mels, not normalised, in the order of the split's training rows."""
-    names = [data.clips[row].path.stem for row in split.train]
-    return LogMelCrops(selected(open_log_mels(folder), names), frames, (0.0, 1.0), sample_generator)
+def stored_crops(folder: Path, data: Labelled, split: Split, frames: int) -> tuple[Split, LogMelCrops]:
+    """Random crops of stored log-mels, not normalised, and the split with the training rows that they are of."""
+    stored, names = open_log_mels(folder), [data.clips[row].path.stem for row in split.train]
+    there = stored_among(stored, names)
+    if not all(there):
+        print(f"{len(there) - sum(there)} of {len(there)} training recordings have no log-mel and are left out")
+    kept = [name for name, is_there in zip(names, there, strict=True) if is_there]
+    crops = LogMelCrops(selected(stored, kept), frames, (0.0, 1.0), sample_generator)
+    return replace(split, train=split.train[there]), crops
 
 
 def run(
@@ -48,7 +53,9 @@ def run(
             folder = arguments.output_dir / f"seed-{seed}-{split.name}"
             training = replace(recipe.training, seed=seed, output_dir=str(folder))
             frames = recipe.fine_tuning.dur_frames or round(hearing.unit_s * 100) + 1
-            stored = arguments.log_mel_dir and stored_crops(arguments.log_mel_dir, data, split, frames)
+            stored = None
+            if arguments.log_mel_dir:
+                split, stored = stored_crops(arguments.log_mel_dir, data, split, frames)
             tuned = fine_tune_split(towers, data, split, replace(recipe, training=training), hearing, log_mels=stored)
             score = data.metric(tuned.logits, data.targets[split.test])
             scores.setdefault(str(seed), []).append(score)

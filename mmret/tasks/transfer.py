@@ -62,6 +62,10 @@ class Labelled:
             targets[row, [number[label] for label in clip.labels]] = 1
         return cls(clips, classes, targets, multi_label)
 
+    def only(self, rows: Rows) -> Labelled:
+        """Some of the clips, with the classes of all."""
+        return Labelled([self.clips[row] for row in rows], self.classes, self.targets[rows], self.multi_label)
+
     @property
     def metric(self) -> Callable[[NDArray[np.float32], NDArray[np.float32]], float]:
         """Accuracy, or the mean average precision of a multi-label corpus."""
@@ -169,10 +173,19 @@ class ClipVectors:
     test: Vectors
 
 
+@dataclass(frozen=True)
+class HeardClips:
+    """Vectors of those recordings that could be used, their rows, and what was wrong with the others."""
+
+    vectors: ClipVectors
+    rows: Rows
+    failed: list[str]
+
+
 def clip_vectors(
     encoder: SceneEncoder, paths: Sequence[Path], unit_s: float, *, seed: int, tell: Told | None = None
-) -> ClipVectors:
-    """Vectors of `unit_s` seconds of each recording; shorter ones get zeros at their end."""
+) -> HeardClips:
+    """Vectors of `unit_s` seconds of each recording that can be read; shorter ones get zeros at their end."""
     samples = round(unit_s * encoder.sample_rate)
 
     def both(row: int) -> Vectors:
@@ -183,26 +196,39 @@ def clip_vectors(
         vectors = encoder.encode_scenes([start] if same else [start, crop])
         return vectors[[0, -1]][None]
 
-    vectors = np.concatenate(each_recording(paths, both, tell))
-    return ClipVectors(train=vectors[:, 1], test=vectors[:, 0])
+    done, failed = _tried(paths, both, tell)
+    if not done:
+        raise DataLayoutError(f"none of {len(paths)} recordings can be used: {first_of(list(failed.values()))}")
+    vectors = np.concatenate(done)
+    rows = np.setdiff1d(np.arange(len(paths)), list(failed))
+    return HeardClips(ClipVectors(train=vectors[:, 1], test=vectors[:, 0]), rows, list(failed.values()))
 
 
 def each_recording(paths: Sequence[Path], work: Callable[[int], Result], tell: Told | None = None) -> list[Result]:
     """`work(row)` for each recording; those that fail are named together at the end, in one DataLayoutError."""
-    done, failed = [], []
+    done, failed = _tried(paths, work, tell)
+    if failed:
+        raise DataLayoutError(
+            f"{len(failed)} of {len(paths)} recordings cannot be used: {first_of(list(failed.values()))}. "
+            "Repair them, or take them out of the table"
+        )
+    return done
+
+
+def _tried(
+    paths: Sequence[Path], work: Callable[[int], Result], tell: Told | None
+) -> tuple[list[Result], dict[int, str]]:
+    """What `work(row)` gave, in order, and by row what was wrong with the others."""
+    done: list[Result] = []
+    failed: dict[int, str] = {}
     for row, path in enumerate(paths):
         try:
             done.append(work(row))
         except (MmretError, OSError) as error:
-            failed.append(str(error) if str(path) in str(error) else f"{path}: {error}")
+            failed[row] = str(error) if str(path) in str(error) else f"{path}: {error}"
         if tell is not None:
             tell(row + 1)
-    if failed:
-        raise DataLayoutError(
-            f"{len(failed)} of {len(paths)} recordings cannot be used: {first_of(failed)}. "
-            "Repair them, or take them out of the table"
-        )
-    return done
+    return done, failed
 
 
 @dataclass(frozen=True)

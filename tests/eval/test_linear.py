@@ -52,7 +52,7 @@ def test_every_fold_is_tested_in_turn_with_each_seed(script, corpus, tmp_path) -
     means = [np.mean(scores) for scores in result["scores"].values()]
     assert result["metrics"]["accuracy"] == pytest.approx(np.mean(means), abs=1e-6)
     assert result["protocol"]["test"] == ["1", "2", "3", "4"]
-    assert result["sizes"] == {"clips": 36, "test": 36, "classes": 3, "dim": 24}
+    assert result["sizes"] == {"clips": 36, "test": 36, "classes": 3, "dim": 24, "left_out": 0}
     assert result["protocol"] | {"name": "linear", "unit_s": 5.0, "label": "here"} == result["protocol"]
 
 

@@ -125,13 +125,27 @@ def test_clips_of_one_length_start_anywhere_in_training_and_at_the_beginning_in_
             lengths.extend(len(one) for one in recordings)  # type: ignore[arg-type]
             return super().encode_scenes(recordings)
 
-    vectors = clip_vectors(Counting(), tones[:3], 1.0, seed=0)
+    vectors = clip_vectors(Counting(), tones[:3], 1.0, seed=0).vectors
     assert set(lengths) == {SAMPLE_RATE}
     assert len(lengths) == 4  # the third recording alone is longer than a clip
     same = [np.array_equal(train, test) for train, test in zip(vectors.train, vectors.test, strict=True)]
     assert same == [True, True, False]
-    again = clip_vectors(FakeEncoder(), tones[:3], 1.0, seed=0)
+    again = clip_vectors(FakeEncoder(), tones[:3], 1.0, seed=0).vectors
     np.testing.assert_array_equal(again.train, vectors.train)
+
+
+def test_clips_of_a_corpus_that_cannot_be_read_are_left_out_and_told(tones: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("no sound")
+    heard = clip_vectors(FakeEncoder(), [tones[0], tmp_path / "text.wav", tones[2]], 1.0, seed=0)
+    assert heard.rows.tolist() == [0, 2]
+    (fault,) = heard.failed
+    assert "text.wav" in fault
+    whole = clip_vectors(FakeEncoder(), tones[:3], 1.0, seed=0).vectors
+    np.testing.assert_array_equal(heard.vectors.train, whole.train[[0, 2]])
+    data = labelled("1/1/2", "abc").only(heard.rows)
+    assert (data.classes, data.targets.tolist()) == (["a", "b", "c"], [[1, 0, 0], [0, 0, 1]])
+    with pytest.raises(DataLayoutError, match="none of 1 recordings"):
+        clip_vectors(FakeEncoder(), [tmp_path / "text.wav"], 1.0, seed=0)
 
 
 def test_recordings_that_fail_are_named_together(tones: list[Path], tmp_path: Path) -> None:

@@ -85,7 +85,9 @@ def test_two_steps_of_every_configuration(config: Path, recipe: ModuleType, enco
     assert same_patches == (name == "esc50")
 
 
-def test_stored_log_mels_take_the_place_of_recordings(recipe: ModuleType, encoder: Path, tmp_path: Path) -> None:
+def test_stored_log_mels_take_the_place_of_recordings(
+    recipe: ModuleType, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = corpus("audioset", tmp_path / "data")
     stored = tmp_path / "log_mels"
     stored.mkdir()
@@ -103,5 +105,8 @@ def test_stored_log_mels_take_the_place_of_recordings(recipe: ModuleType, encode
     recipe.main([str(config), *folders, *RUN, "--log-mel-dir", str(stored)])
     assert (tmp_path / "run" / "result.json").is_file()
     write_list(stored, names[:2])
-    with pytest.raises(DataLayoutError, match="1 of 3 recordings have no log-mel"):
+    recipe.main([str(config), *folders, *RUN, "--log-mel-dir", str(stored)])
+    assert "1 of 3 training recordings have no log-mel" in capsys.readouterr().out
+    write_list(stored, ["other.npy"])
+    with pytest.raises(DataLayoutError, match="none of 3 recordings has a log-mel"):
         recipe.main([str(config), *folders, *RUN, "--log-mel-dir", str(stored)])
