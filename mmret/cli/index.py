@@ -16,6 +16,7 @@ from mmret.cli.reporting import Reporter
 from mmret.cli.stopping import stoppable
 
 if TYPE_CHECKING:
+    from mmret.encoder import Encoder
     from mmret.tasks.indexing import Decoder
     from mmret.tasks.search import Index
 
@@ -174,9 +175,23 @@ def open_index(
     runtime: str = RuntimeName.AUTO,
     create: bool = False,
     store: str | None = None,
-    approximate: bool = False,
 ) -> Index:
     """Open an index with its own model, or the one that is asked for."""
+    from mmret.tasks.search import Index
+
+    encoder, name = encoder_for(folder, model, runtime=runtime, create=create)
+    return Index.open(folder, encoder, model=name, store=store)
+
+
+def encoder_for(
+    folder: Path,
+    model: str | None,
+    *,
+    runtime: str = RuntimeName.AUTO,
+    create: bool = False,
+    one_sentence: bool = False,
+) -> tuple[Encoder, str]:
+    """The encoder of an index, or the one that is asked for, and the name under which it is found again."""
     from mmret.encoder import Encoder
     from mmret.index.store import IndexStore
     from mmret.tasks.search import Index
@@ -187,10 +202,9 @@ def open_index(
             known = existing.model
             _check_place(folder, model, known)
     wanted = model or known or DEFAULT_MODEL
-    encoder = Encoder.from_pretrained(wanted, runtime=runtime)
+    encoder = Encoder.from_pretrained(wanted, runtime=runtime, one_sentence=one_sentence)
     # a folder is noted as an absolute path, so that the index opens from anywhere
-    name = str(Path(wanted).resolve()) if Path(wanted).is_dir() else wanted
-    return Index.open(folder, encoder, model=name, store=store, approximate=approximate)
+    return encoder, str(Path(wanted).resolve()) if Path(wanted).is_dir() else wanted
 
 
 def _migrate(folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from mmret.cli.index import IndexFolder, Json, Model, open_index
+from mmret.cli.index import IndexFolder, Json, Model, encoder_for
 from mmret.cli.printing import note, print_json, shown
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ def search(  # noqa: PLR0913 - the options of a command are its parameters
         raise typer.BadParameter('give either words ("a dog barking") or --audio FILE')
     if text is not None and not text.strip():
         raise typer.BadParameter("the words to look for are empty")
-    with open_index(folder, model=model, approximate=approximate) as index:
-        if approximate:
-            _say_what_is_missed(index)
+    with _opened(folder, model, approximate=approximate, one_sentence=text not in (None, "-")) as index:
         for about, hits in _answers(index, text, audio, k=k, min_score=min_score):
             _print_hits(hits, about, json)
             if not hits:
@@ -82,9 +80,7 @@ def similar(  # noqa: PLR0913 - the options of a command are its parameters
     """Find what sounds like a recording or a part of it, other than itself."""
     if stop is not None and stop <= (start or 0.0):
         raise typer.BadParameter("--stop must lie behind --start")
-    with open_index(folder, model=model, approximate=approximate) as index:
-        if approximate:
-            _say_what_is_missed(index)
+    with _opened(folder, model, approximate=approximate) as index:
         hits = index.similar(file, start_s=start, stop_s=stop, k=k)
         _print_hits(hits, {}, json)
         if not hits:
@@ -113,8 +109,18 @@ def read_together(lines: TextIO) -> Iterator[list[str]]:
         yield some
 
 
+def _opened(folder: Path, model: str | None, *, approximate: bool, one_sentence: bool = False) -> Index:
+    """An index to search; whoever asks approximately is told what that finds."""
+    from mmret.tasks.search import Index
+
+    encoder, _ = encoder_for(folder, model, one_sentence=one_sentence)
+    index = Index.open(folder, encoder, approximate=approximate)
+    if approximate:
+        _say_what_is_missed(index)
+    return index
+
+
 def _say_what_is_missed(index: Index) -> None:
-    """Tell the recall of an approximate search, whoever asks."""
     shares = " and ".join(f"{one.recall:.3f} for {one.queries} {one.kind}" for one in index.recalls())
     note(f"approximate: finds of the 10 nearest windows {shares}")
 

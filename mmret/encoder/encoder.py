@@ -65,17 +65,21 @@ class Encoder:
         return f"Encoder({self.name!r}, {runs}, dim={self.dim}, sample_rate={self.sample_rate})"
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | os.PathLike[str] = "mmret-mini", *, runtime: str = "auto") -> Encoder:
+    def from_pretrained(
+        cls, name_or_path: str | os.PathLike[str] = "mmret-mini", *, runtime: str = "auto", one_sentence: bool = False
+    ) -> Encoder:
         """Open a shipped model by name, a model folder, or a transformers CLAP by hub id.
 
         runtime "auto" takes ONNX Runtime where the folder was exported for it and torch elsewhere; in a program that
         uses torch on a GPU already it takes torch. "openvino" runs the audio tower of exported fp32 folders.
+        With `one_sentence` an exported text tower is not made fast before it is used: for a program that encodes one
+        sentence and ends.
         """
         if runtime not in RUNTIMES:
             raise ModelFormatError(f"runtime {runtime!r} is not one of {', '.join(RUNTIMES)}")
         folder = model_folder(name_or_path)
         if folder is not None and (folder / FILE_NAME).is_file():
-            return cls(_exported_towers(name_or_path, folder, runtime))
+            return cls(_exported_towers(name_or_path, folder, runtime, one_sentence=one_sentence))
         if runtime not in ("auto", "torch"):
             raise ModelFormatError(
                 f"{name_or_path} was not exported for {runtime}; run: mmret export {name_or_path} OUT"
@@ -252,7 +256,7 @@ def model_folder(name_or_path: str | os.PathLike[str]) -> Path | None:
     return None
 
 
-def _exported_towers(name_or_path: str | os.PathLike[str], folder: Path, runtime: str) -> Towers:
+def _exported_towers(name_or_path: str | os.PathLike[str], folder: Path, runtime: str, *, one_sentence: bool) -> Towers:
     precision = read_manifest(folder).precision
     if precision != FP32 and runtime not in ("auto", "onnx"):
         raise ModelFormatError(
@@ -264,10 +268,10 @@ def _exported_towers(name_or_path: str | os.PathLike[str], folder: Path, runtime
     if runtime == "openvino":
         from mmret.encoder.openvino_towers import OpenVinoTowers
 
-        return OpenVinoTowers(folder)
+        return OpenVinoTowers(folder, one_sentence=one_sentence)
     from mmret.encoder.onnx_towers import OnnxTowers
 
-    return OnnxTowers(folder)
+    return OnnxTowers(folder, one_sentence=one_sentence)
 
 
 def _torch_towers(name_or_path: str | os.PathLike[str], folder: Path | None, *, exported: bool) -> Towers:

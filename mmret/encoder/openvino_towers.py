@@ -21,9 +21,9 @@ class OpenVinoTowers(OnnxTowers):
 
     runtime = "openvino"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, one_sentence: bool = False) -> None:
         self._openvino = require("openvino", extra="openvino")
-        super().__init__(folder)
+        super().__init__(folder, one_sentence=one_sentence)
 
     def _audio_vectors(self, log_mel: NDArray[np.float32]) -> Vectors:
         try:

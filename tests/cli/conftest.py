@@ -19,7 +19,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     import mmret.encoder
     from mmret.cli import classify, cluster, convert, demo, embed, export, finetune, index, maintenance, search
 
-    def from_pretrained(name_or_path: str, *, runtime: str = "auto") -> FakeEncoder:
+    def from_pretrained(name_or_path: str, *, runtime: str = "auto", one_sentence: bool = False) -> FakeEncoder:
         assert runtime in {"auto", "onnx", "torch"}
         return FakeEncoder(fingerprint="e" * 64 if name_or_path == "other" else "f" * 64)
 
