@@ -1,7 +1,7 @@
 """Heart cycles in a recording of heart sounds: first sound, systole, second sound, diastole, without training.
 
-Rate and length of systole come from the autocorrelation of the envelope (Schmidt et al., Physiol. Meas. 31, 2010, 2.2),
-the states from a semi-Markov model with the durations given there, whose emission says no more than that sounds are loud
+Rate and length of systole come from the autocorrelation of the envelope (Schmidt et al., Physiol. Meas. 31, 2010),
+the states from a semi-Markov model with the durations given there, whose emission says only that sounds are loud
 and the intervals between them quiet. Nothing here knows of murmurs, devices or labels.
 """
 

@@ -7,7 +7,7 @@ between percentiles, or correlations over time. Noise does not cancel; it draws 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -32,29 +32,29 @@ MODULATION_HZ = (0.5, 2.0, 4.0, 8.0, 16.0, 32.0)
 PERCENTILES = (5, 25, 75, 95, 99)
 
 
-def log_mel_statistics(log_mel: Array, cycles: HeartCycles) -> Array:
+def log_mel_statistics(log_mel: Array, found: HeartCycles) -> Array:
     """Mean, deviation, 10th and 90th percentile and deviation of the difference of each mel band: (160,)."""
     low, high = np.percentile(log_mel, (10, 90), axis=1)
     return np.concatenate([log_mel.mean(axis=1), log_mel.std(axis=1), low, high, np.diff(log_mel).std(axis=1)])
 
 
-def log_mel_contrast(log_mel: Array, cycles: HeartCycles) -> Array:
+def log_mel_contrast(log_mel: Array, found: HeartCycles) -> Array:
     """The same without what a filter adds: deviations, and percentiles less the mean (128,)."""
     low, high = np.percentile(log_mel, (10, 90), axis=1) - log_mel.mean(axis=1)
     return np.concatenate([log_mel.std(axis=1), low, high, np.diff(log_mel).std(axis=1)])
 
 
-def cycle_contrast(log_mel: Array, cycles: HeartCycles) -> Array:
+def cycle_contrast(log_mel: Array, found: HeartCycles) -> Array:
     """Parts of the cycle against each other, in eight bands, medians over beats, and the rhythm: (60,).
 
     Systole less the sounds, diastole less the sounds, systole less diastole, S1 less S2, the middle of systole less its
     ends, its late half less its early half, and how much systole varies from beat to beat (median absolute deviation).
     """
     bands = band_groups(log_mel)
-    s1, s2 = _levels(bands, cycles, HeartState.S1), _levels(bands, cycles, HeartState.S2)
-    systole = _levels(bands, cycles, HeartState.SYSTOLE)
-    diastole = _levels(bands, cycles, HeartState.DIASTOLE)
-    thirds = _thirds(bands, cycles)
+    s1, s2 = _levels(bands, found, HeartState.S1), _levels(bands, found, HeartState.S2)
+    systole = _levels(bands, found, HeartState.SYSTOLE)
+    diastole = _levels(bands, found, HeartState.DIASTOLE)
+    thirds = _thirds(bands, found)
     centre = [np.median(part, axis=0) for part in (s1, systole, s2, diastole)]
     sounds = (centre[0] + centre[2]) / 2
     shape = np.median(thirds, axis=0)  # (thirds, bands)
@@ -68,20 +68,20 @@ def cycle_contrast(log_mel: Array, cycles: HeartCycles) -> Array:
         shape[2] - shape[0],
         spread,
     ]
-    lengths = [stop - start for start, stop in cycles.spans(HeartState.DIASTOLE)] or [0]
-    rhythm = [cycles.period_s, cycles.systole_s / cycles.period_s, cycles.regularity]
+    lengths = [stop - start for start, stop in found.spans(HeartState.DIASTOLE)] or [0]
+    rhythm = [found.period_s, found.systole_s / found.period_s, found.regularity]
     return np.concatenate([*contrasts, rhythm, [float(np.std(lengths)) / FRAMES_PER_SECOND]])
 
 
-def cycle_template(log_mel: Array, cycles: HeartCycles) -> Array:
+def cycle_template(log_mel: Array, found: HeartCycles) -> Array:
     """Median over beats of eight bands in sixteen phases of the cycle, each band less its mean over phases: (128,)."""
     bands = band_groups(log_mel)
-    parts = [_phases(bands, cycles, state, bins) for state, bins in zip(HeartState, PHASES, strict=True)]
+    parts = [_phases(bands, found, state, bins) for state, bins in zip(HeartState, PHASES, strict=True)]
     template = np.concatenate(parts)  # (phases, bands)
     return np.asarray((template - template.mean(axis=0)).ravel())
 
 
-def rhythm_spectrum(log_mel: Array, cycles: HeartCycles) -> Array:
+def rhythm_spectrum(log_mel: Array, found: HeartCycles) -> Array:
     """What bands do over time, without any state: (96,).
 
     For each of eight bands: percentiles less the median, autocorrelation at one period, correlation with the envelope
@@ -89,7 +89,7 @@ def rhythm_spectrum(log_mel: Array, cycles: HeartCycles) -> Array:
     """
     bands = band_groups(log_mel)
     percentiles = np.percentile(bands, PERCENTILES, axis=1) - np.median(bands, axis=1)
-    period = round(cycles.period_s * FRAMES_PER_SECOND)
+    period = round(found.period_s * FRAMES_PER_SECOND)
     periodic = [autocorrelation(band, period)[-1] for band in bands]
     envelope = sound_envelope(log_mel)
     together = [_correlation(band, envelope) for band in bands]
@@ -101,6 +101,17 @@ def band_groups(log_mel: Array) -> Array:
     return np.asarray(log_mel.reshape(BANDS, -1, log_mel.shape[1]).mean(axis=1))
 
 
+def whole_cycle(log_mel: Array, found: HeartCycles) -> Array:
+    """Contrast and template of the cycle side by side: (188,)."""
+    return np.concatenate([cycle_contrast(log_mel, found), cycle_template(log_mel, found)])
+
+
+def all_contrasts(log_mel: Array, found: HeartCycles) -> Array:
+    """Every set in which a filter cancels, side by side: (412,)."""
+    parts = (log_mel_contrast, cycle_contrast, cycle_template, rhythm_spectrum)
+    return np.concatenate([part(log_mel, found) for part in parts])
+
+
 FeatureSet = Callable[[Array, HeartCycles], Array]
 HEART_FEATURES: Mapping[str, FeatureSet] = {
     "log_mel_statistics": log_mel_statistics,
@@ -108,14 +119,16 @@ HEART_FEATURES: Mapping[str, FeatureSet] = {
     "cycle_contrast": cycle_contrast,
     "cycle_template": cycle_template,
     "rhythm_spectrum": rhythm_spectrum,
+    "whole_cycle": whole_cycle,
+    "all_contrasts": all_contrasts,
 }
 
 
-def heart_features(waveform: NDArray[np.float32]) -> dict[str, Array]:
-    """Every set of features of a waveform (time,) at 2 kHz, by name."""
+def heart_features(waveform: NDArray[np.float32], names: Iterable[str] = tuple(HEART_FEATURES)) -> dict[str, Array]:
+    """Sets of features of a waveform (time,) at 2 kHz, by name."""
     log_mel = heart_log_mel(waveform)
-    cycles = find_cycles(log_mel)
-    return {name: compute(log_mel, cycles) for name, compute in HEART_FEATURES.items()}
+    found = find_cycles(log_mel)
+    return {name: HEART_FEATURES[name](log_mel, found) for name in names}
 
 
 def _levels(bands: Array, cycles: HeartCycles, state: HeartState) -> Array:

@@ -46,7 +46,7 @@ def murmur_report(true: NDArray[np.int64], predicted: NDArray[np.int64], probabi
     """
     confusion = confusion_matrix(true, predicted)
     truths = np.eye(len(MURMUR_CLASSES), dtype=bool)[true]
-    auroc, auprc = np.array([_areas(truths[:, k], probabilities[:, k]) for k in range(len(MURMUR_CLASSES))]).T
+    auroc, auprc = np.array([class_areas(truths[:, k], probabilities[:, k]) for k in range(len(MURMUR_CLASSES))]).T
     recall, f_classes = recalls(confusion), _f_measures(confusion)
     return MurmurReport(
         confusion=confusion,
@@ -137,17 +137,7 @@ def balanced_weights(labels: NDArray[np.int64], classes: int = len(MURMUR_CLASSE
     return np.asarray(len(labels) / (classes * counts))
 
 
-def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> Array:
-    return np.asarray(np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0))
-
-
-def _f_measures(confusion: NDArray[np.int64]) -> Array:
-    """Harmonic mean of precision and recall of each class (3,); NaN for one that is neither true nor predicted."""
-    hits = np.diag(confusion)
-    return _ratio(2 * hits, confusion.sum(axis=0) + confusion.sum(axis=1))
-
-
-def _areas(truth: NDArray[np.bool_], score: Array) -> tuple[float, float]:
+def class_areas(truth: NDArray[np.bool_], score: Array) -> tuple[float, float]:
     """Areas under the ROC curve (trapezia) and under the precision-recall curve (steps) of one class against the rest.
 
     Patients of equal score are passed together. Both are NaN where there are only patients of one kind.
@@ -164,3 +154,13 @@ def _areas(truth: NDArray[np.bool_], score: Array) -> tuple[float, float]:
     auroc = float((np.diff(fpr) * (tpr[1:] + tpr[:-1]) / 2).sum())
     auprc = float((np.diff(tpr) * hits / (last + 1)).sum())
     return auroc, auprc
+
+
+def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> Array:
+    return np.asarray(np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0))
+
+
+def _f_measures(confusion: NDArray[np.int64]) -> Array:
+    """Harmonic mean of precision and recall of each class (3,); NaN for one that is neither true nor predicted."""
+    hits = np.diag(confusion)
+    return _ratio(2 * hits, confusion.sum(axis=0) + confusion.sum(axis=1))
