@@ -1,6 +1,7 @@
 """Abnormal heart sounds by transfer: sets of features under one linear head, in random folds and across databases.
 
-    python eval/hearts.py --data HEARTS --m2d M2D_RUN/model
+    python eval/hearts.py --data HEARTS --encoder mmret-mini mmret-mini --encoder "M2D mini" M2D_RUN/model \\
+        --untrained M2D_RUN/model
 
 HEARTS is a copy of the PhysioNet Challenge 2016, or a folder with its recordings and a meta.csv. One file a row,
 eval/results/hearts_NUMBER.json; --only 3 evaluates the third row alone. Every set of features that was tried is a row.
@@ -160,15 +161,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate all rows and write one result each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="recordings of the PhysioNet Challenge 2016")
-    parser.add_argument("--m2d", required=True, help="pre-trained M2D folder, of train/m2d.py")
-    parser.add_argument("--mini", default="mmret-mini", help="general encoder to compare with")
+    parser.add_argument("--encoder", nargs=2, action="append", default=[], metavar=("LABEL", "MODEL"))
+    parser.add_argument("--untrained", metavar="M2D", help="M2D folder whose network is heard with random weights")
     parser.add_argument("--only", type=int, nargs="+", metavar="NUMBER", help="rows to evaluate, from 1; default: all")
     parser.add_argument("--out-dir", type=Path, default=Path("eval/results"))
     arguments = parser.parse_args(argv)
 
     recordings = read_physionet2016(arguments.data)
     labels = np.array([one.abnormal for one in recordings]), np.array([one.database for one in recordings])
-    study = Study(Clips(*labels), HeartFeatures(recordings, arguments.m2d, arguments.mini))
+    study = Study(Clips(*labels), HeartFeatures(recordings, dict(arguments.encoder), arguments.untrained))
     for number, (label, row) in enumerate(rows(study).items(), 1):
         if arguments.only and number not in arguments.only:
             continue

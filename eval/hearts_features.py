@@ -32,16 +32,20 @@ RANDOM = "random M2D"
 
 
 class HeartFeatures:
-    """Features (clips, dim) of recordings by name and seed; the seed matters to random weights alone."""
+    """Features (clips, dim) of recordings by name and seed.
 
-    def __init__(self, clips: Sequence[HeartClip], m2d: str, mini: str) -> None:
-        self._clips, self._m2d, self._mini = clips, m2d, mini
+    `encoders` are model folders or names by label; `untrained` is the folder of an M2D whose network is heard with
+    random weights, to which alone the seed matters.
+    """
+
+    def __init__(self, clips: Sequence[HeartClip], encoders: Mapping[str, str], untrained: str | None) -> None:
+        self._clips, self._encoders, self._untrained = clips, encoders, untrained
         self._kept: dict[tuple[str, int], Array] = {}
 
     @property
     def names(self) -> list[str]:
         """Every set, those of the cycles and log-mels first."""
-        encoders = ("mmret-mini", "M2D mini", RANDOM)
+        encoders = [*self._encoders, *([RANDOM] if self._untrained else [])]
         return [*HEART_FEATURES, *(f"{encoder}, {view}" for encoder in encoders for view in VIEWS)]
 
     def seed_of(self, name: str, seed: int) -> int:
@@ -58,13 +62,12 @@ class HeartFeatures:
     def _computed(self, name: str, seed: int) -> Array:
         if name in HEART_FEATURES:
             return self._of_cycles[name]
-        encoder, view = name.split(", ", 1)
-        opened = {
-            "mmret-mini": lambda: mmret.Encoder.from_pretrained(self._mini),
-            "M2D mini": lambda: mmret.Encoder.from_pretrained(self._m2d),
-            RANDOM: lambda: random_encoder(self._m2d, seed),
-        }[encoder]()
-        return np.asarray(opened.encode_audio([VIEWS[view](waveform) for waveform in self._waveforms]))
+        label, view = name.split(", ", 1)
+        if label == RANDOM:
+            encoder = random_encoder(str(self._untrained), seed)
+        else:
+            encoder = mmret.Encoder.from_pretrained(self._encoders[label])
+        return np.asarray(encoder.encode_audio([VIEWS[view](waveform) for waveform in self._waveforms]))
 
     @cached_property
     def _waveforms(self) -> list[Samples]:

@@ -25,6 +25,9 @@ SOUND_BANDS = slice(0, 6)  # 20 to 230 Hz: where the sounds are, and most murmur
 
 PERIOD_S = (0.4, 1.4)  # 43 to 150 beats a minute
 SYSTOLE_S = 0.2  # shortest time from S1 to S2
+LONGEST_SYSTOLE = 0.55  # share of a period
+# S1 to S2 over beats a minute: Weissler's line for electromechanical systole, less 50 ms from the Q wave to S1
+USUAL_SYSTOLE_S = (0.496, -0.0021)
 SAME_PEAK = 0.85  # a peak this near to the highest may be the period of which that is a multiple
 S1_FRAMES, S2_FRAMES = (12.2, 2.2), (9.4, 2.2)  # mean and deviation (Schmidt et al., table 1)
 SYSTOLE_DEVIATION, DIASTOLE_DEVIATION_OF_PERIOD = 2.5, 0.07
@@ -93,16 +96,32 @@ def rhythm(envelope: Array) -> tuple[int, int, float]:
     """Frames of a period, frames from S1 to S2, and the autocorrelation (-1 to 1) at the period."""
     correlation = autocorrelation(envelope, round(2 * PERIOD_S[1] * FRAMES_PER_SECOND))
     first, last = (round(bound * FRAMES_PER_SECOND) for bound in PERIOD_S)
-    inner = correlation[first : last + 1]
-    peaks = np.flatnonzero((inner[1:-1] >= inner[:-2]) & (inner[1:-1] >= inner[2:])) + 1
+    peaks = _peaks(correlation, first, last)
     if not len(peaks):
-        peaks = np.array([int(inner.argmax())])
-    high = peaks[inner[peaks] >= SAME_PEAK * inner[peaks].max()] if inner[peaks].max() > 0 else peaks
-    period = first + int(high[0])
-    shortest = round(SYSTOLE_S * FRAMES_PER_SECOND)
-    longest = max(shortest + 1, round(0.55 * period))
-    systole = shortest + int(correlation[shortest:longest].argmax())
-    return period, systole, float(correlation[period])
+        peaks = np.array([first + int(correlation[first : last + 1].argmax())])
+    highest = correlation[peaks].max()
+    period = int(peaks[correlation[peaks] >= min(SAME_PEAK * highest, highest)][0])
+    return period, _systole(correlation, period), float(correlation[period])
+
+
+def _systole(correlation: Array, period: int) -> int:
+    """Frames from S1 to S2: the highest peak at less than about half a period.
+
+    A murmur that fills systole leaves no peak there; what is usual at this rate then stands for it.
+    """
+    peaks = _peaks(correlation, round(SYSTOLE_S * FRAMES_PER_SECOND), round(LONGEST_SYSTOLE * period))
+    if len(peaks):
+        return int(peaks[correlation[peaks].argmax()])
+    beats_per_minute = 60 * FRAMES_PER_SECOND / period
+    usual_s = USUAL_SYSTOLE_S[0] + USUAL_SYSTOLE_S[1] * beats_per_minute
+    return round(min(usual_s * FRAMES_PER_SECOND, LONGEST_SYSTOLE * period))
+
+
+def _peaks(correlation: Array, first: int, last: int) -> NDArray[np.int64]:
+    """Lags from first to last, in order, that are above what lies beside them."""
+    inner = correlation[first : last + 1]
+    above = (inner > correlation[first - 1 : last]) & (inner >= correlation[first + 1 : last + 2])
+    return first + np.flatnonzero(above)
 
 
 def autocorrelation(signal: Array, lags: int) -> Array:

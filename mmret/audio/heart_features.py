@@ -29,6 +29,7 @@ BANDS = 8  # groups of four neighbouring mel bands, 125 Hz each
 EDGE_FRAMES = 2  # at both ends of an interval, where the window still holds the sound beside it
 PHASES = (2, 5, 2, 7)  # bins of S1, systole, S2, diastole in the mean cycle
 MODULATION_HZ = (0.5, 2.0, 4.0, 8.0, 16.0, 32.0)
+PROFILE = 10  # lags in a period
 PERCENTILES = (5, 25, 75, 95, 99)
 
 
@@ -96,19 +97,30 @@ def rhythm_spectrum(log_mel: Array, found: HeartCycles) -> Array:
     return np.concatenate([percentiles.ravel(), periodic, together, _modulation(bands).ravel()])
 
 
+def period_profile(log_mel: Array, found: HeartCycles) -> Array:
+    """Autocorrelation of eight bands, and of the envelope of the sounds, at tenths of one period: (90,).
+
+    Needs no states: a murmur fills the gaps between the peaks that S1 and S2 leave.
+    """
+    period = found.period_s * FRAMES_PER_SECOND
+    lags = np.rint(np.arange(1, PROFILE + 1) / PROFILE * period).astype(int)
+    signals = [*band_groups(log_mel), sound_envelope(log_mel)]
+    return np.concatenate([autocorrelation(signal, int(lags[-1]))[lags] for signal in signals])
+
+
 def band_groups(log_mel: Array) -> Array:
     """Mean over groups of four mel bands: (32, frames) -> (8, frames)."""
     return np.asarray(log_mel.reshape(BANDS, -1, log_mel.shape[1]).mean(axis=1))
 
 
 def whole_cycle(log_mel: Array, found: HeartCycles) -> Array:
-    """Contrast and template of the cycle side by side: (188,)."""
-    return np.concatenate([cycle_contrast(log_mel, found), cycle_template(log_mel, found)])
+    """Contrast, template and profile of the cycle side by side: (278,)."""
+    return np.concatenate([part(log_mel, found) for part in (cycle_contrast, cycle_template, period_profile)])
 
 
 def all_contrasts(log_mel: Array, found: HeartCycles) -> Array:
-    """Every set in which a filter cancels, side by side: (412,)."""
-    parts = (log_mel_contrast, cycle_contrast, cycle_template, rhythm_spectrum)
+    """Every set in which a filter cancels, side by side: (502,)."""
+    parts = (log_mel_contrast, cycle_contrast, cycle_template, rhythm_spectrum, period_profile)
     return np.concatenate([part(log_mel, found) for part in parts])
 
 
@@ -119,6 +131,7 @@ HEART_FEATURES: Mapping[str, FeatureSet] = {
     "cycle_contrast": cycle_contrast,
     "cycle_template": cycle_template,
     "rhythm_spectrum": rhythm_spectrum,
+    "period_profile": period_profile,
     "whole_cycle": whole_cycle,
     "all_contrasts": all_contrasts,
 }

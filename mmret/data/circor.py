@@ -107,6 +107,13 @@ def patients_of(patients: Sequence[Patient], split: int, part: Part) -> list[Pat
     return found
 
 
+def split_parts(patients: Sequence[Patient], split: int, seed: int) -> dict[Part, list[Patient]]:
+    """Train, valid and test of a published split, 1 to 3; split 0 is drawn with the seed, for other patients."""
+    if split == 0:
+        return stratified_parts(patients, np.random.default_rng(seed))
+    return {part: patients_of(patients, split, part) for part in PARTS}
+
+
 def split_ids(split: int, part: Part) -> tuple[str, ...]:
     """Patient ids of one part of a published split, ascending.
 

@@ -126,17 +126,6 @@ def ensemble_logits(logits: Sequence[Array]) -> Array:
     return np.asarray(np.log(np.mean([softmax(one) for one in logits], axis=0)))
 
 
-def balanced_weights(labels: NDArray[np.int64], classes: int = len(MURMUR_CLASSES)) -> Array:
-    """Weight of each class (classes,) for the loss: n / (classes * n_c) over the training segments (n,).
-
-    A class without a segment is refused: its weight would be infinite.
-    """
-    counts = np.bincount(labels, minlength=classes)
-    if not counts.all():
-        raise ValueError(f"class {int(counts.argmin())} has no segment: weights need every class")
-    return np.asarray(len(labels) / (classes * counts))
-
-
 def class_areas(truth: NDArray[np.bool_], score: Array) -> tuple[float, float]:
     """Areas under the ROC curve (trapezia) and under the precision-recall curve (steps) of one class against the rest.
 

@@ -36,13 +36,13 @@ def test_an_ensemble_is_the_mean_of_probabilities_not_of_logits():
     np.testing.assert_allclose(mean, (murmur.softmax(sure) + 1 / 3) / 2)
 
 
+def test_a_patient_without_exactly_one_label_counts_as_present():
+    marks = np.array([[0, 0, 1], [0, 1, 0], [0, 0, 0], [0, 1, 1]], dtype=bool)
+    assert murmur.true_classes(marks).tolist() == [2, 1, 0, 0]
+
+
 def test_equal_scores_are_passed_together():
     true, scores = np.array([0, 2, 2]), np.full((3, 3), 1 / 3)
     report = murmur.murmur_report(true, true, scores)
     assert report.auroc_classes[0] == 0.5
     assert np.isnan(report.auroc_classes[1]) and np.isnan(report.uar)
-
-
-def test_weights_of_a_class_without_segments_are_refused():
-    with pytest.raises(ValueError, match="class 1 has no segment"):
-        murmur.balanced_weights(np.array([0, 2, 2]))

@@ -47,8 +47,3 @@ def test_recordings_and_patients_equal_reference(numbers):
     np.testing.assert_allclose(mean, numbers["patient_probs"], atol=1e-6)
     assert [murmur.decide(one, "rule") for one in patients] == numbers["decision_rule"].tolist()
     assert [murmur.decide(one, "average") for one in patients] == numbers["decision_average"].tolist()
-
-
-def test_weights_of_the_classes_equal_reference():
-    pieces = np.load(parity_dir("m2d") / "finetune_pieces.npz")
-    np.testing.assert_allclose(murmur.balanced_weights(pieces["wce_labels"]), pieces["wce_weights"], rtol=1e-6)

@@ -1,0 +1,113 @@
+"""The heart murmur recipe: its configuration against the specification, and two steps of it on a made-up CirCor."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForAudioClassification
+
+from mmret.data.circor import MURMURS
+from mmret.models import M2DConfig, M2DModel
+from mmret.models.fine_tuning import FineTuneConfig
+from mmret.training import TrainingConfig, read_log
+from mmret.training.config import build, read_settings
+from tests.conftest import ROOT, SHARED
+from tests.heart_sounds import write_circor
+from tests.train.test_pretraining_recipes import run_recipe
+
+CONFIG = ROOT / "train" / "configs" / "murmur.yaml"
+SPECIFICATION = SHARED / "specs" / "m2d.md"
+PATIENTS = {f"{number}": MURMURS[number % 3] for number in range(1000, 1024)}
+
+
+def settings() -> tuple[dict, FineTuneConfig, TrainingConfig]:
+    found = read_settings(CONFIG)
+    own = {name: found.pop(name) for name in ("split", "softmax_twice")}
+    return own, build(FineTuneConfig, found.pop("fine_tune")), build(TrainingConfig, found)
+
+
+@pytest.fixture(scope="module")
+def specified() -> str:
+    """Section 8.2 of the specification."""
+    if not SPECIFICATION.is_file():
+        pytest.skip(f"no specification at {SPECIFICATION}")
+    text = SPECIFICATION.read_text(encoding="utf-8")
+    return text[text.index("### 8.2") : text.index("### 8.3")]
+
+
+def column(text: str, row: str) -> str:
+    """Cell of the M2D column of the table in section 8.2."""
+    line = next(line for line in text.splitlines() if line.startswith(f"| {row} "))
+    return line.split("|")[2].strip()
+
+
+def test_the_run_is_the_specified_one(specified: str) -> None:
+    _, augmentation, run = settings()
+    optimiser, rate = column(specified, "optimiser / lr").split()
+    assert (run.optimiser, run.learning_rate) == (optimiser.lower(), float(rate))
+    assert run.batch_size * run.accumulation == int(column(specified, "batch"))
+    assert (augmentation.freq_mask, augmentation.time_mask) == (0, 0)
+    assert column(specified, "freq/time mask") == "0/0"
+    epochs, warmup, mixup = re.search(r"(\d+) epochs, warm-up (\d+), mixup (\d+), no RRC", specified).groups()
+    assert (run.epochs, run.warmup_epochs, augmentation.mixup_alpha) == (int(epochs), int(warmup), float(mixup))
+    assert not augmentation.resize_crop
+    assert augmentation.freeze_patch_embed and augmentation.training_mask == 0
+    assert column(specified, "other") == "patch embedding frozen, training_mask 0"
+    frames = re.search(r"stacked features of (\d+) frames", specified)[1]
+    assert augmentation.dur_frames == int(frames)
+    assert run.seed == int(re.search(r"M2D (\d+)\.\.", specified)[1])
+
+
+def test_loss_and_schedule_are_the_specified_ones(specified: str) -> None:
+    own, _, run = settings()
+    assert own["softmax_twice"] and "softmax twice" in specified
+    assert (run.schedule, run.min_learning_rate, run.momentum, run.weight_decay) == (
+        "cosine_under_warmup",
+        1e-7,
+        0.9,
+        0.0,
+    )
+    assert run.clip_norm is None
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, subprocess.CompletedProcess[str]]:
+    """The made-up corpus and two steps of the recipe on a tiny M2D."""
+    root = tmp_path_factory.mktemp("murmur")
+    data = write_circor(root / "circor", PATIENTS)
+    torch.manual_seed(0)
+    M2DModel(M2DConfig(input_size=(80, 208), embed_dim=16, depth=1, num_heads=2)).save_pretrained(root / "m2d")
+    # the published configuration with a drawn split and two steps in place of fifty epochs
+    words = ["--split", "0", "--epochs", "0", "--steps", "2", "--warmup-epochs", "0", "--batch-size", "8"]
+    where = ["--data", str(data), "--start-from", str(root / "m2d"), "--output-dir", str(root / "run")]
+    return data, root / "run", run_recipe("murmur.py", str(CONFIG), *where, *words, "--log-every", "1")
+
+
+def test_two_steps_leave_a_classifier_and_a_log(run) -> None:
+    _, folder, ended = run
+    assert ended.returncode == 0, ended.stderr
+    entries = read_log(folder / "log.jsonl")
+    assert sum("loss" in entry for entry in entries) >= 1
+    classifier = AutoModelForAudioClassification.from_pretrained(folder / "best")
+    assert list(classifier.config.id2label.values()) == list(MURMURS)
+    assert classifier.config.input_size == (80, 501)
+
+
+def test_the_run_is_tested_on_patients_it_has_not_heard(run, tmp_path: Path) -> None:
+    data, folder, _ = run
+    command = ["--data", str(data), "--split", "0", "--model", str(folder / "best"), "--out", str(tmp_path / "r.json")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    script = [sys.executable, str(ROOT / "eval" / "murmur.py"), *command]
+    ended = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    result = json.loads((tmp_path / "r.json").read_text())
+    confusion = result["metrics"]["confusion"]
+    assert sum(map(sum, confusion)) == result["sizes"]["patients"] == 6
+    assert 0 <= result["metrics"]["weighted_accuracy"] <= 1
