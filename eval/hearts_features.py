@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import soxr
@@ -20,6 +21,7 @@ from mmret.audio.decode import decode
 from mmret.audio.heart_cycles import SAMPLE_RATE
 from mmret.audio.heart_features import HEART_FEATURES, heart_features
 from mmret.data import HeartClip
+from mmret.metrics.result_file import describe_model
 
 Array = NDArray[np.float64]
 Samples = NDArray[np.float32]
@@ -58,6 +60,12 @@ class HeartFeatures:
         if key not in self._kept:
             self._kept[key] = self._computed(*key).astype(np.float64)
         return self._kept[key]
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """What made a set of features: an encoder with its fingerprint, or its name alone."""
+        label = name.split(", ", 1)[0]
+        encoder = self._encoders.get(label)
+        return {"name": name} if encoder is None else describe_model(mmret.Encoder.from_pretrained(encoder))
 
     def _computed(self, name: str, seed: int) -> Array:
         if name in HEART_FEATURES:

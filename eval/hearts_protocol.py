@@ -10,7 +10,7 @@ each of them left out in turn; the test database is not among the rows that it i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -61,22 +61,18 @@ def candidates(names: Sequence[str], centrings: Sequence[Centring]) -> list[Choi
     return [Choice(name, centring, c) for name in names for centring in centrings for c in STRENGTHS]
 
 
-def standardised(train: Array, test: Array, clips: Clips, centring: Centring) -> tuple[Array, Array]:
-    """Train and test rows with mean 0 and deviation 1: of all training rows, or of each training database.
+@dataclass(frozen=True)
+class Head:
+    """A regression: mean and deviation that it takes off (dim,), weights (dim,) and bias of the log odds."""
 
-    "each_database" gives a test row the mean of the databases' statistics; "batch" those of the test rows themselves.
-    """
-    if centring == "pooled":
-        mean, deviation = _moments(train)
-        return (train - mean) / deviation, (test - mean) / deviation
-    own, moments = np.empty_like(train), []
-    for letter in clips.databases():
-        rows = clips.database == letter
-        mean, deviation = _moments(train[rows])
-        own[rows] = (train[rows] - mean) / deviation
-        moments.append((mean, deviation))
-    mean, deviation = _moments(test) if centring == "batch" else np.mean(moments, axis=0)
-    return own, (test - mean) / deviation
+    mean: Array
+    deviation: Array
+    weights: Array
+    bias: float
+
+    def log_odds(self, features: Array) -> Array:
+        """Features (clips, dim) -> log odds of abnormal (clips,)."""
+        return np.asarray((features - self.mean) / self.deviation @ self.weights + self.bias)
 
 
 def cell_weights(clips: Clips) -> Array:
@@ -86,13 +82,30 @@ def cell_weights(clips: Clips) -> Array:
     return np.asarray(weights / weights.mean())
 
 
-def linear_scores(train: Array, test: Array, clips: Clips, choice: Choice) -> Array:
-    """Log odds (test clips,) of abnormal by logistic regression; `clips` are those of train."""
+def fit_head(train: Array, clips: Clips, choice: Choice) -> Head:
+    """Logistic regression on rows with mean 0 and deviation 1: of all of them, or of each database by itself.
+
+    Where each database is centred by itself, what is taken off new rows is the mean of the databases' statistics.
+    """
     linear = require("sklearn.linear_model", extra="dev")
-    own, other = standardised(train, test, clips, choice.centring)
+    parts = [np.ones(len(train), bool)] if choice.centring == "pooled" else _by_database(clips)
+    centred, moments = np.empty_like(train), []
+    for rows in parts:
+        mean, deviation = _moments(train[rows])
+        centred[rows] = (train[rows] - mean) / deviation
+        moments.append((mean, deviation))
     model = linear.LogisticRegression(C=choice.strength, max_iter=500)
-    model.fit(own, clips.abnormal, sample_weight=cell_weights(clips))
-    return np.asarray(model.decision_function(other))
+    model.fit(centred, clips.abnormal, sample_weight=cell_weights(clips))
+    mean, deviation = np.mean(moments, axis=0)
+    return Head(mean, deviation, model.coef_[0], float(model.intercept_[0]))
+
+
+def linear_scores(train: Array, test: Array, clips: Clips, choice: Choice) -> Array:
+    """Log odds (test clips,) of abnormal; `clips` are those of train. "batch" centres and scales test by itself."""
+    head = fit_head(train, clips, choice)
+    if choice.centring == "batch":
+        head = replace(head, **dict(zip(("mean", "deviation"), _moments(test), strict=True)))
+    return head.log_odds(test)
 
 
 def boosted_scores(train: Array, test: Array, clips: Clips, seed: int) -> Array:
@@ -137,6 +150,11 @@ def inner_scores(features: Array, clips: Clips, choices: Sequence[Choice]) -> In
         others = clips.rows(kept)
         table[letter] = {one: mean_macc(held_out_scores(features[kept], others, one), others) for one in choices}
     return table
+
+
+def best_choice(sets: FeatureSets, clips: Clips, choices: Sequence[Choice]) -> Choice:
+    """The choice with the best mean MAcc when each database is left out in turn: for a model of all of them."""
+    return max(choices, key=lambda one: mean_macc(held_out_scores(sets[one.features], clips, one), clips))
 
 
 @dataclass(frozen=True)

@@ -52,11 +52,12 @@ def score(
 ) -> None:
     """Score a patient's heart sounds for murmurs. For research: not a medical device, no diagnosis."""
     from mmret.tasks.murmur import open_murmur_model, score_patient
+    from mmret.tasks.murmur_plot import plot_path, plot_patient
 
+    if plot is not None:  # a mistyped name is told before anything is heard
+        plot_path(plot)
     report = score_patient([open_murmur_model(name) for name in model], folder, decision=decision.value)
     if plot is not None:
-        from mmret.tasks.murmur_plot import plot_patient
-
         plot_patient(report, plot)
     for file in report.failed:
         note(f"{shown(file.path)}: {shown(file.reason)}")

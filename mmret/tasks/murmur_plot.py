@@ -21,11 +21,17 @@ DECIBELS_PER_NEPER = 10 / np.log(10)  # of power
 SHOWN_DB = (-10.0, 30.0)  # over the median of each band
 
 
-def plot_patient(report: PatientReport, path: str | os.PathLike[str]) -> Path:
-    """Write the picture as PNG, SVG or PDF, by the name's ending."""
+def plot_path(path: str | os.PathLike[str]) -> Path:
+    """The path, refused unless its ending names a picture's format."""
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise MmretError(f"{path}: a plot is written as {', '.join(FORMATS)}; give a name that ends so")
+    return path
+
+
+def plot_patient(report: PatientReport, path: str | os.PathLike[str]) -> Path:
+    """Write the picture as PNG, SVG or PDF, by the name's ending."""
+    path = plot_path(path)
     figure_class = require("matplotlib.figure", extra="plots").Figure
     rows = len(report.recordings)
     figure = figure_class(figsize=(WIDTH_INCHES, ROW_INCHES * rows + 0.6), layout="constrained")

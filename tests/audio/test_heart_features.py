@@ -14,8 +14,9 @@ SIZES = {
     "cycle_contrast": 60,
     "cycle_template": 128,
     "rhythm_spectrum": 96,
-    "whole_cycle": 188,
-    "all_contrasts": 412,
+    "period_profile": 90,
+    "whole_cycle": 278,
+    "all_contrasts": 502,
 }
 SYSTOLE_LESS_DIASTOLE = slice(2 * BANDS, 3 * BANDS)
 
