@@ -7,37 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
-from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mmret.data.crops import Floats, random_crop
 from mmret.data.log_mel_folder import LogMels
 from mmret.errors import DataLayoutError
 
 GeneratorOf = Callable[[int, int, int], np.random.Generator]
-Floats = TypeVar("Floats", bound=NDArray[np.floating])
 
 STATISTICS_CROPS = 5000
 EPS = float(np.finfo(np.float32).eps)
-
-
-def draw_start(available: int, frames: int, generator: np.random.Generator) -> int:
-    """Start of a crop, uniform in [0, available - frames): the reference leaves the last start out."""
-    return int(generator.integers(0, available - frames)) if available > frames else 0
-
-
-def crop_or_pad(log_mel: Floats, frames: int, start: int = 0) -> Floats:
-    """(..., mels, time) -> (..., mels, frames) from `start`; what is too short gets zeros, as the reference does.
-
-    Zero is loud in a log-mel that is not normalised yet: prefer recordings of at least `frames`.
-    """
-    missing = frames - log_mel.shape[-1]
-    if missing > 0:
-        return np.pad(log_mel, [(0, 0)] * (log_mel.ndim - 1) + [(0, missing)])  # type: ignore[return-value]
-    return log_mel[..., start : start + frames]  # type: ignore[return-value]
 
 
 def repeat_to(log_mel: Floats, frames: int) -> Floats:
@@ -64,7 +47,7 @@ def measure_statistics(
 ) -> tuple[float, float]:
     """Mean and standard deviation over random crops of recordings drawn with replacement."""
     drawn = (log_mels[int(index)] for index in generator.integers(len(log_mels.names), size=crops))
-    parts = [crop_or_pad(x, frames, draw_start(x.shape[-1], frames, generator)).astype(np.float32) for x in drawn]
+    parts = [random_crop(log_mel, frames, generator).astype(np.float32) for log_mel in drawn]
     return mean_and_std(np.stack(parts))
 
 
@@ -91,8 +74,7 @@ class LogMelCrops:
         return {"log_mel": (log_mel - self.mean) / self.std}
 
     def _crop(self, index: int, generator: np.random.Generator) -> NDArray[np.floating]:
-        log_mel = self.log_mels[index]
-        return crop_or_pad(log_mel, self.frames, draw_start(log_mel.shape[-1], self.frames, generator))
+        return random_crop(self.log_mels[index], self.frames, generator)
 
 
 class CaptionedCrops:

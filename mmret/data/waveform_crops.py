@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmret.audio.decode import decode
-from mmret.data.log_mel_crops import GeneratorOf, LogMelCrops, crop_or_pad, draw_start
+from mmret.data.crops import random_crop
+from mmret.data.log_mel_crops import GeneratorOf, LogMelCrops
 
 Waveform = NDArray[np.float32]
 
@@ -55,8 +56,3 @@ class WithTargets:
     def batch(self, indices: Sequence[int], epoch: int, seed: int) -> dict[str, Tensor]:
         """Crops and targets of these recordings in this epoch."""
         return {**self._crops.batch(indices, epoch, seed), "target": self._targets[list(indices)]}
-
-
-def random_crop(waveform: Waveform, samples: int, generator: np.random.Generator) -> Waveform:
-    """`samples` of a waveform (time,) from a random start; a shorter one gets zeros at its end."""
-    return crop_or_pad(waveform, samples, draw_start(len(waveform), samples, generator))

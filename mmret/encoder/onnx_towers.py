@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmret.audio.logmel import LogMel
 from mmret.encoder.manifest import AUDIO_GRAPH, FILE_NAME, TEXT_GRAPH, TOKENIZER, WEIGHTS, Manifest, read_manifest
-from mmret.encoder.towers import NO_TEXT, Vectors, repeated, tokenizer_faults
+from mmret.encoder.towers import NO_TEXT, SceneFeatures, Vectors, repeated, tokenizer_faults
 from mmret.errors import ModelFormatError
 
 MAX_THREADS = 4
@@ -24,6 +24,7 @@ class OnnxTowers:
     """Towers of an exported folder; each graph is opened when it is first needed."""
 
     runtime = "onnx"
+    scenes: SceneFeatures | None = None  # a graph gives unit vectors alone
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

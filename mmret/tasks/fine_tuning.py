@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mmret.audio.decode import decode_blocks
 from mmret.audio.segments import WindowConfig, iter_segments
-from mmret.data.log_mel_crops import crop_or_pad
+from mmret.data.crops import crop_or_pad
 from mmret.models.fine_tuning import FineTuning
 from mmret.training import TrainingConfig, TrainingData, fit
 

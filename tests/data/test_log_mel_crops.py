@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmret.data.log_mel_crops import CaptionedCrops, LogMelCrops, draw_start
+from mmret.data.crops import draw_start
+from mmret.data.log_mel_crops import CaptionedCrops, LogMelCrops
 from mmret.data.log_mel_folder import open_log_mels, read_statistics, write_list, write_statistics
 from mmret.errors import DataLayoutError
 from mmret.training import sample_generator

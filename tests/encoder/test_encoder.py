@@ -25,7 +25,7 @@ class LevelTowers:
     """Two numbers a sound: the angle of its level and duration."""
 
     name, runtime, dim, sample_rate = "levels", "fake", 2, RATE
-    windows, fingerprint = WindowConfig(1.0, 0.5), "f" * 64
+    windows, fingerprint, scenes = WindowConfig(1.0, 0.5), "f" * 64, None
 
     def __init__(self) -> None:
         self.batches: list[tuple[int, int]] = []

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmret.data.log_mel_crops import EPS, crop_or_pad, mean_and_std, mix_background, repeat_to
+from mmret.data.crops import crop_or_pad
+from mmret.data.log_mel_crops import EPS, mean_and_std, mix_background, repeat_to
 from tests.conftest import parity_files
 
 FIXTURES = parity_files("m2d", "noise_mix_and_crop*.npz")
