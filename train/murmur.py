@@ -36,7 +36,7 @@ class Recipe:
 
     split: int
     softmax_twice: bool
-    fine_tune: FineTuneConfig
+    fine_tuning: FineTuneConfig
     training: TrainingConfig
 
     @classmethod
@@ -44,7 +44,7 @@ class Recipe:
         """Settings of args.config under those of the command line."""
         settings = read_settings(args.config, overrides)
         split, twice = settings.pop("split"), settings.pop("softmax_twice")
-        augmentation = build(FineTuneConfig, settings.pop("fine_tune"))
+        augmentation = build(FineTuneConfig, settings.pop("fine_tuning"))
         output_dir = str(args.output_dir or Path("runs") / args.config.stem)
         return cls(split, twice, augmentation, build(TrainingConfig, {**settings, "output_dir": output_dir}))
 
@@ -88,11 +88,11 @@ def main() -> None:
     parts = split_parts(read_circor(args.data), recipe.split, recipe.training.seed)
     train, valid = HeartSegments(parts["train"]), HeartSegments(parts["valid"])
     torch.manual_seed(recipe.training.seed)
-    classifier = classifier_on(open_encoder(args.start_from, untrained=args.untrained), MURMURS, recipe.fine_tune)
+    classifier = classifier_on(open_encoder(args.start_from, untrained=args.untrained), MURMURS, recipe.fine_tuning)
     weights = balanced_weights(train.counts())
     loss = partial(murmur_loss, weights=weights, softmax_twice=recipe.softmax_twice)
     score = partial(segment_accuracy, segments=valid, batch=recipe.training.batch_size)
-    best = fine_tune(FineTuning(classifier, recipe.fine_tune, loss), train, recipe.training, score)
+    best = fine_tune(FineTuning(classifier, recipe.fine_tuning, loss), train, recipe.training, score)
     if PartialState().is_main_process:
         print(f"{best.folder}: {best.score:.4f} of the validation segments; test it with eval/murmur.py")
 

@@ -47,7 +47,7 @@ def test_other_classes_are_refused(tmp_path: Path) -> None:
 
 def test_an_encoder_is_no_classifier(tmp_path: Path) -> None:
     M2DModel(M2DConfig(input_size=(80, 64), embed_dim=16, depth=1, num_heads=2)).save_pretrained(tmp_path)
-    with pytest.raises(ModelFormatError, match="lacks the weights"):
+    with pytest.raises(ModelFormatError, match="of its weights"):
         open_murmur_model(tmp_path)
 
 

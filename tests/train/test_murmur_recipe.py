@@ -27,7 +27,7 @@ PATIENTS = {f"{number}": MURMURS[number % 3] for number in range(1000, 1024)}
 def settings() -> tuple[dict, FineTuneConfig, TrainingConfig]:
     found = read_settings(CONFIG)
     own = {name: found.pop(name) for name in ("split", "softmax_twice")}
-    return own, build(FineTuneConfig, found.pop("fine_tune")), build(TrainingConfig, found)
+    return own, build(FineTuneConfig, found.pop("fine_tuning")), build(TrainingConfig, found)
 
 
 @pytest.fixture(scope="module")
