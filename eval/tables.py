@@ -192,13 +192,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path("eval/results"))
     parser.add_argument("--page", type=Path, default=Path("docs/results.md"))
     parser.add_argument("--card", type=Path, default=Path(f"mmret/pretrained/{SHIPPED}/README.md"))
-    parser.add_argument("--hearts", type=Path, default=Path(f"mmret/pretrained/{SHIPPED_HEARTS}/README.md"))
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if a page is stale")
     arguments = parser.parse_args(argv)
 
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(arguments.results.glob("*.json"))]
     pages = {arguments.page: results}
-    for card, label in ((arguments.card, SHIPPED), (arguments.hearts, HEARTS_LABEL)):
+    beside = arguments.card.parent.parent / SHIPPED_HEARTS / "README.md"
+    for card, label in ((arguments.card, SHIPPED), (beside, HEARTS_LABEL)):
         if card.is_file():
             pages[card] = [result for result in results if _on_card(result["protocol"], label)]
     stale = [page for page, shown in pages.items() if _rewrite(page, tables(shown), dry=arguments.check)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -82,8 +83,11 @@ def main() -> None:
     parser.add_argument("--start-from", required=True, metavar="MODEL", help="folder of an encoder, or a shipped name")
     parser.add_argument("--untrained", action="store_true", help="random weights in the network of --start-from")
     parser.add_argument("--output-dir", type=Path, help="folder of the run; runs/CONFIG if not given")
+    parser.add_argument("--split", type=int, help="1, 2 or 3: a published split; 0: one drawn with the seed")
+    parser.add_argument("--seed", type=int, help="seed of the run; the five published ones are 8 to 12")
     args, overrides = parser.parse_known_args()
-    recipe = Recipe.read(args, overrides)
+    given = [(f"--{name}", str(vars(args)[name])) for name in ("split", "seed") if vars(args)[name] is not None]
+    recipe = Recipe.read(args, [*overrides, *chain.from_iterable(given)])
 
     parts = split_parts(read_circor(args.data), recipe.split, recipe.training.seed)
     train, valid = HeartSegments(parts["train"]), HeartSegments(parts["valid"])
