@@ -27,7 +27,7 @@ from mmret.audio.heart_features import HEART_FEATURES
 from mmret.data import read_physionet2016
 from mmret.metrics.murmur import class_areas
 from mmret.metrics.result_file import write_result
-from mmret.tasks.heart_model import HeartHead, HeartModel
+from mmret.tasks.heart_model import HeartModel
 from mmret.tasks.murmur import NO_DEVICE
 
 SEEDS = (0, 1, 2)
@@ -166,8 +166,7 @@ def heart_model(study: Study) -> HeartModel:
     sets = {name: study.features.of(name, 0) for name in HEART_FEATURES}
     choice = protocol.best_choice(sets, study.clips, protocol.candidates(tuple(HEART_FEATURES), INDUCTIVE))
     head = protocol.fit_head(sets[choice.features], study.clips, choice)
-    vectors = (tuple(float(f"{value:.6g}") for value in values) for values in (head.mean, head.deviation, head.weights))
-    return HeartModel(MODEL, HeartHead(choice.features, *vectors, bias=head.bias))
+    return HeartModel(MODEL, choice.features, head)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmret._optional import require
+from mmret.heads import LinearHead
 
 Array = NDArray[np.float64]
 Centring = Literal["pooled", "each_database", "batch"]
@@ -61,20 +62,6 @@ def candidates(names: Sequence[str], centrings: Sequence[Centring]) -> list[Choi
     return [Choice(name, centring, c) for name in names for centring in centrings for c in STRENGTHS]
 
 
-@dataclass(frozen=True)
-class Head:
-    """A regression: mean and deviation that it takes off (dim,), weights (dim,) and bias of the log odds."""
-
-    mean: Array
-    deviation: Array
-    weights: Array
-    bias: float
-
-    def log_odds(self, features: Array) -> Array:
-        """Features (clips, dim) -> log odds of abnormal (clips,)."""
-        return np.asarray((features - self.mean) / self.deviation @ self.weights + self.bias)
-
-
 def cell_weights(clips: Clips) -> Array:
     """Weight of each clip (clips,), mean 1: every class of every database weighs the same."""
     cells = np.unique(np.stack([clips.database, clips.abnormal.astype(str)]), axis=1, return_inverse=True)[1].ravel()
@@ -82,8 +69,8 @@ def cell_weights(clips: Clips) -> Array:
     return np.asarray(weights / weights.mean())
 
 
-def fit_head(train: Array, clips: Clips, choice: Choice) -> Head:
-    """Logistic regression on rows with mean 0 and deviation 1: of all of them, or of each database by itself.
+def fit_head(train: Array, clips: Clips, choice: Choice) -> LinearHead:
+    """A logit for abnormal, by regression on rows with mean 0 and deviation 1: of all rows, or of each database.
 
     Where each database is centred by itself, what is taken off new rows is the mean of the databases' statistics.
     """
@@ -97,15 +84,16 @@ def fit_head(train: Array, clips: Clips, choice: Choice) -> Head:
     model = linear.LogisticRegression(C=choice.strength, max_iter=500)
     model.fit(centred, clips.abnormal, sample_weight=cell_weights(clips))
     mean, deviation = np.mean(moments, axis=0)
-    return Head(mean, deviation, model.coef_[0], float(model.intercept_[0]))
+    return LinearHead(mean, deviation, model.coef_, model.intercept_, multi_label=True)
 
 
 def linear_scores(train: Array, test: Array, clips: Clips, choice: Choice) -> Array:
     """Log odds (test clips,) of abnormal; `clips` are those of train. "batch" centres and scales test by itself."""
     head = fit_head(train, clips, choice)
     if choice.centring == "batch":
-        head = replace(head, **dict(zip(("mean", "deviation"), _moments(test), strict=True)))
-    return head.log_odds(test)
+        mean, deviation = _moments(test)
+        head = replace(head, mean=mean, scale=deviation)
+    return np.asarray(head.logits(test)[:, 0])
 
 
 def boosted_scores(train: Array, test: Array, clips: Clips, seed: int) -> Array:

@@ -21,7 +21,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    HeartModel("made-up", head()).save(tmp_path / "made-up", {})
+    HeartModel("made-up", "cycle_contrast", head()).save(tmp_path / "made-up", {})
     return tmp_path / "made-up"
 
 

@@ -135,5 +135,5 @@ def test_rows_and_model_of_made_up_hearts(script, recordings, tmp_path, monkeypa
     assert result["metrics"]["across"] > 0.9 and result["metrics"]["across_deviation"] == 0
     assert set(result["per_database"]) == {"a", "b", "c"}
     assert {one[0] for one in result["chosen"]["alone"].values()} == {"cycle_contrast"}
-    assert HeartModel.open(tmp_path / "model").head.features in {"cycle_contrast", "period_profile"}
+    assert HeartModel.open(tmp_path / "model").features in {"cycle_contrast", "period_profile"}
     assert "cycle_contrast: across" in capsys.readouterr().out
