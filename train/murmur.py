@@ -24,11 +24,15 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from mmret.data.circor import MURMURS, read_circor, split_parts
 from mmret.data.heart_segments import HeartSegments
 from mmret.encoder.encoder import PRETRAINED
+from mmret.errors import TrainingError
 from mmret.losses.classification import balanced_weights, weighted_cross_entropy
-from mmret.models.fine_tuning import FineTuneConfig, FineTuning, classifier_on
+from mmret.models.fine_tuning import FineTuneConfig, FineTuning, Loss, classifier_on
 from mmret.tasks.fine_tuning import fine_tune
 from mmret.training import TrainingConfig
 from mmret.training.config import build, read_settings
+
+LOSSES = ("softmax_twice", "plain", "stressed")
+STRESS = (1.0, 3.0, 5.0)  # of Absent, Present and Unknown, as the public code has them
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Recipe:
     """What a configuration file says: the split, the loss, what happens to a clip, and the run."""
 
     split: int
-    softmax_twice: bool
+    loss: str
     fine_tuning: FineTuneConfig
     training: TrainingConfig
 
@@ -44,16 +48,30 @@ class Recipe:
     def read(cls, args: argparse.Namespace, overrides: list[str]) -> Recipe:
         """Settings of args.config under those of the command line."""
         settings = read_settings(args.config, overrides)
-        split, twice = settings.pop("split"), settings.pop("softmax_twice")
+        split, loss = settings.pop("split"), settings.pop("loss")
         augmentation = build(FineTuneConfig, settings.pop("fine_tuning"))
         output_dir = str(args.output_dir or Path("runs") / args.config.stem)
-        return cls(split, twice, augmentation, build(TrainingConfig, {**settings, "output_dir": output_dir}))
+        return cls(split, loss, augmentation, build(TrainingConfig, {**settings, "output_dir": output_dir}))
 
 
-def murmur_loss(logits: Tensor, targets: Tensor, *, weights: Tensor, softmax_twice: bool) -> Tensor:
-    """Cross entropy (batch, 3), classes weighted; of probabilities taken for logits where softmax_twice."""
-    heard = logits.softmax(dim=-1) if softmax_twice else logits
-    return weighted_cross_entropy(heard, targets, weights.to(logits.device))
+def murmur_loss(name: str, counts: Tensor) -> Loss:
+    """Weighted cross entropy of logits and targets, both (batch, 3), from the training segments of each class (3,).
+
+    "softmax_twice", as published in 2024, takes probabilities for logits; "plain" does not; "stressed", of 2025,
+    weighs classes by the square root of 1, 3 and 5 on top, all weights together 1.
+    """
+    if name not in LOSSES:
+        raise TrainingError(f"loss {name!r} is none of {', '.join(LOSSES)}")
+    weights = balanced_weights(counts)
+    if name == "stressed":
+        weights = weights * torch.tensor(STRESS).sqrt()
+        weights = weights / weights.sum()
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        heard = logits.softmax(dim=-1) if name == "softmax_twice" else logits
+        return weighted_cross_entropy(heard, targets, weights.to(logits.device))
+
+    return loss
 
 
 @torch.no_grad()
@@ -93,8 +111,7 @@ def main() -> None:
     train, valid = HeartSegments(parts["train"]), HeartSegments(parts["valid"])
     torch.manual_seed(recipe.training.seed)
     classifier = classifier_on(open_encoder(args.start_from, untrained=args.untrained), MURMURS, recipe.fine_tuning)
-    weights = balanced_weights(train.counts())
-    loss = partial(murmur_loss, weights=weights, softmax_twice=recipe.softmax_twice)
+    loss = murmur_loss(recipe.loss, train.counts())
     score = partial(segment_accuracy, segments=valid, batch=recipe.training.batch_size)
     best = fine_tune(FineTuning(classifier, recipe.fine_tuning, loss), train, recipe.training, score)
     if PartialState().is_main_process:

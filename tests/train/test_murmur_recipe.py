@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForAudioClassification
 
 from mmret.data.circor import MURMURS
+from mmret.errors import TrainingError
 from mmret.models import M2DConfig, M2DModel
 from mmret.models.fine_tuning import FineTuneConfig
 from mmret.training import TrainingConfig, read_log
 from mmret.training.config import build, read_settings
-from tests.conftest import ROOT, SHARED
+from tests.conftest import ROOT, SHARED, parity_dir
 from tests.heart_sounds import write_circor
 from tests.train.test_pretraining_recipes import run_recipe
 
@@ -26,8 +31,16 @@ PATIENTS = {f"{number}": MURMURS[number % 3] for number in range(1000, 1024)}
 
 def settings() -> tuple[dict, FineTuneConfig, TrainingConfig]:
     found = read_settings(CONFIG)
-    own = {name: found.pop(name) for name in ("split", "softmax_twice")}
+    own = {name: found.pop(name) for name in ("split", "loss")}
     return own, build(FineTuneConfig, found.pop("fine_tuning")), build(TrainingConfig, found)
+
+
+def recipe_module() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("murmur_recipe", ROOT / "train" / "murmur.py")
+    assert spec and spec.loader
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +77,7 @@ def test_the_run_is_the_specified_one(specified: str) -> None:
 
 def test_loss_and_schedule_are_the_specified_ones(specified: str) -> None:
     own, _, run = settings()
-    assert own["softmax_twice"] and "softmax twice" in specified
+    assert own["loss"] == "softmax_twice" and "softmax twice" in specified
     assert (run.schedule, run.min_learning_rate, run.momentum, run.weight_decay) == (
         "cosine_under_warmup",
         1e-7,
@@ -95,3 +108,21 @@ def test_two_steps_leave_a_classifier_and_a_log(run) -> None:
     classifier = AutoModelForAudioClassification.from_pretrained(folder / "best")
     assert list(classifier.config.id2label.values()) == list(MURMURS)
     assert classifier.config.input_size == (80, 501)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("softmax_twice", "wce_2024_softmax_first"), ("plain", "wce_plain"), ("stressed", "wce_2025")],
+)
+def test_losses_equal_reference(name: str, expected: str) -> None:
+    pieces = np.load(parity_dir("m2d") / "finetune_pieces.npz")
+    logits, targets = (torch.from_numpy(pieces[key]).float() for key in ("wce_logits", "wce_targets"))
+    counts = torch.bincount(torch.from_numpy(pieces["wce_labels"]).long()).float()
+    assert recipe_module().murmur_loss(name, counts)(logits, targets).item() == pytest.approx(
+        float(pieces[expected]), rel=1e-5
+    )
+
+
+def test_another_loss_is_refused() -> None:
+    with pytest.raises(TrainingError, match="guess"):
+        recipe_module().murmur_loss("guess", torch.ones(3))
