@@ -125,6 +125,7 @@ def _row(clips: Clips, alone: Sequence[Array], batch: Sequence[Array], folds: Se
         "across_batch": [protocol.mean_macc(scores, clips) for scores in batch],
         "random_folds": [protocol.macc(scores, clips.abnormal) for scores in folds],
         "auc_across": [mean_auc(scores, clips) for scores in alone],
+        "across_pooled": [protocol.macc(scores, clips.abnormal) for scores in alone],
     }
     for name, values in maccs.items():
         if values:

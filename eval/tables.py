@@ -105,7 +105,9 @@ def _hearts(result: Result) -> Cells:
     metrics, sizes = result["metrics"], result["sizes"]
     across = f"{_with_deviation(metrics, 'across')} [{', '.join(map(percent, result['intervals']['across']))}]"
     alone = [percent(result["per_database"][letter]) for letter in _DATABASES]
-    others = [_with_deviation(metrics, name) for name in ("auc_across", "across_batch", "random_folds")]
+    others = [
+        _with_deviation(metrics, name) for name in ("across_pooled", "auc_across", "across_batch", "random_folds")
+    ]
     return [result["protocol"]["label"], str(sizes.get("dim", "")), across, *alone, *others]
 
 
@@ -152,6 +154,7 @@ TABLES: dict[str, tuple[str, Cells, Callable[[Result], Cells]]] = {
             "dim",
             "a database left out, mean",
             *_DATABASES,
+            "every recording alike",
             "area under ROC, mean",
             "left out, as a batch",
             "random folds",

@@ -105,7 +105,7 @@ def test_hearts_fill_their_table_and_the_card_of_their_model_alone(script, tmp_p
     page = tmp_path / "results.md"
     where = ["--results", str(results), "--page", str(page), "--card", str(cards / "mmret-mini" / "README.md")]
     assert module.main(where) == 0
-    row = "| 90 | 65.0 ± 0.0 [60.0, 70.0] | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 |  |  | 70.0 ± 0.0 |"
+    row = "| 90 | 65.0 ± 0.0 [60.0, 70.0] | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 |  |  |  | 70.0 ± 0.0 |"
     assert f"| mmret-mini, as it is {row}" in page.read_text()
     card = (cards / "heart-cycles" / "README.md").read_text()
     assert f"| {module.HEARTS_LABEL} {row}" in card and "mmret-mini" not in card
