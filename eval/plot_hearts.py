@@ -27,8 +27,7 @@ def draw(axes: Any, results: Sequence[dict[str, Any]]) -> None:
             axes.text(100 * value, row, letter, ha="center", va="center", fontsize=8)
     axes.axvline(CHANCE, color="tab:red", linewidth=1)
     axes.set_yticks(range(len(results)), [result["protocol"]["label"] for result in results], fontsize=8)
-    axes.invert_yaxis()
-    axes.set(xlim=(20, 100), xlabel="mean of sensitivity and specificity, percent")
+    axes.set(xlim=(10, 103), ylim=(len(results) - 0.5, -0.5), xlabel="mean of sensitivity and specificity, percent")
     axes.set_title(
         "Databases left out: letters, and bars for their mean; rings: random folds; line: chance",
         fontsize=9,
