@@ -148,7 +148,7 @@ TABLES: dict[str, tuple[str, Cells, Callable[[Result], Cells]]] = {
         _ingredient,
     ),
     "hearts": (
-        "Abnormal heart sounds (PhysioNet 2016, six databases: mean of sensitivity and specificity, chance 50)",
+        "Abnormal heart sounds (PhysioNet 2016: mean of sensitivity and specificity, chance 50)",
         [
             "features under a linear head",
             "dim",
