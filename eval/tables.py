@@ -87,6 +87,35 @@ def _linear_probe(result: Result) -> Cells:
     return [protocol["label"], f"{protocol['data']}, folds {folds}", clips, str(sizes["dim"]), accuracy]
 
 
+def _linear(result: Result) -> Cells:
+    protocol, sizes = result["protocol"], result["sizes"]
+    test = f"{protocol['data']}, test {', '.join(protocol['test'])}"
+    return [protocol["label"], test, str(sizes["dim"]), *_over_seeds(result)]
+
+
+def _fine_tuning(result: Result) -> Cells:
+    protocol = result["protocol"]
+    test = f"{protocol['data']}, test {', '.join(protocol['test'])}"
+    return [protocol["label"], test, protocol["chosen_by"], *_over_seeds(result)]
+
+
+def _over_seeds(result: Result) -> Cells:
+    """Seeds, and the mean with the half width of its interval."""
+    metrics, protocol = result["metrics"], result["protocol"]
+    (name,) = [name for name in metrics if not name.endswith("_half_width")]
+    width = metrics[f"{name}_half_width"]
+    figure = percent(metrics[name]) + ("" if width is None else f" ± {100 * width:.1f}")
+    return [", ".join(map(str, protocol["seeds"])), f"{figure} {'mAP' if name == 'map' else ''}".strip()]
+
+
+def _own_labels(result: Result) -> Cells:
+    protocol, sizes, metrics = result["protocol"], result["sizes"], result["metrics"]
+    clips = f"{sizes['train']} + {sizes['valid']} -> {sizes['test']}"
+    accuracy = percent(metrics["accuracy"], result["intervals"]["accuracy"])
+    data = f"{protocol['data']}, split {protocol['split']}"
+    return [protocol["label"], data, clips, str(sizes["classes"]), protocol["recipe"], accuracy]
+
+
 def _ingredient(result: Result) -> Cells:
     metrics, intervals = result["metrics"], result["intervals"]
     figures = ("probe_accuracy", "zero_shot_accuracy", "t2a_map@10_min")
@@ -141,6 +170,21 @@ TABLES: dict[str, tuple[str, Cells, Callable[[Result], Cells]]] = {
         "Linear probe of fixed features",
         ["features", "clips", "train -> test", "dim", "accuracy"],
         _linear_probe,
+    ),
+    "own_labels": (
+        "Own labels (mmret finetune)",
+        ["model, what is learnt", "recordings", "train + valid -> test", "labels", "recipe", "accuracy"],
+        _own_labels,
+    ),
+    "linear": (
+        "Linear evaluation by M2D's protocol",
+        ["model", "clips", "dim", "seeds", "figure, mean ± half of the 95 % interval over seeds"],
+        _linear,
+    ),
+    "fine_tuning": (
+        "Fine-tuning by M2D's protocol",
+        ["model", "clips", "epoch chosen by", "seeds", "figure, mean ± half of the 95 % interval over seeds"],
+        _fine_tuning,
     ),
     "ingredient": (
         "What each ingredient gives (ESC-50: probe and labels from folds 1-3, tested on fold 4)",

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Protocol
 
 import numpy as np
@@ -62,6 +62,33 @@ class LogMelMap:
     def __getitem__(self, index: int) -> Array:
         """Log-mel (mels, frames)."""
         return np.asarray(self.array[index])
+
+
+@dataclass(frozen=True)
+class _Selected:
+    """Some log-mels of others, in an order of their own."""
+
+    all: LogMels
+    rows: Sequence[int]
+    names: Sequence[str]
+
+    def __getitem__(self, index: int) -> Array:
+        """Log-mel (mels, frames)."""
+        return self.all[self.rows[index]]
+
+
+def selected(log_mels: LogMels, stems: Sequence[str]) -> LogMels:
+    """Those of the recordings with these names, without folder and suffixes, in this order."""
+    rows = {PurePath(name).name.removesuffix(".npy").rpartition(".")[0]: row for row, name in enumerate(log_mels.names)}
+    rows |= {PurePath(name).name.removesuffix(".npy"): row for row, name in enumerate(log_mels.names)}
+    lacking = [stem for stem in stems if stem not in rows]
+    if lacking:
+        raise DataLayoutError(
+            f"{len(lacking)} of {len(stems)} recordings have no log-mel, {lacking[0]} for one; "
+            "run train/prepare_log_mels.py on the training recordings first"
+        )
+    found = [rows[stem] for stem in stems]
+    return _Selected(log_mels, found, [log_mels.names[row] for row in found])
 
 
 def open_log_mels(folder: str | os.PathLike[str]) -> LogMels:
