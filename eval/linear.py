@@ -82,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     sizes = {"clips": len(data.clips), "test": sum(len(split.test) for split in splits), "classes": len(data.classes)}
     sizes["dim"] = vectors.test.shape[1]
     model = describe_model(encoder)
+    if encoder.has_scenes:
+        model["audio_vector"] = "stacked features of the whole clip, mean over time, of any length"
     path = write_result(arguments.out, {"protocol": protocol, "model": model, "sizes": sizes, **found})
     metric, value = next(iter(found["metrics"].items()))
     print(f"{metric} {value:.4f}  -> {path}")

@@ -18,11 +18,12 @@ from typing import Any
 from mmret.data import CORPORA
 from mmret.data.log_mel_crops import LogMelCrops
 from mmret.data.log_mel_folder import open_log_mels, selected
+from mmret.encoder.torch_towers import TorchTowers
 from mmret.metrics.classification import over_seeds
 from mmret.metrics.result_file import write_result
 from mmret.tasks.fine_tune_recipe import FineTuneRecipe
-from mmret.tasks.fine_tuning import first_piece
 from mmret.tasks.finetune_whole import Hearing, fine_tune_split, open_towers
+from mmret.tasks.pieces import first_piece
 from mmret.tasks.transfer import Labelled, Split, published_splits
 from mmret.training import sample_generator
 
@@ -33,14 +34,15 @@ def stored_crops(folder: Path, data: Labelled, split: Split, frames: int) -> Log
     return LogMelCrops(selected(open_log_mels(folder), names), frames, (0.0, 1.0), sample_generator)
 
 
-def run(arguments: argparse.Namespace, recipe: FineTuneRecipe, data: Labelled) -> dict[str, list[float]]:
+def run(
+    arguments: argparse.Namespace, recipe: FineTuneRecipe, data: Labelled, towers: TorchTowers
+) -> dict[str, list[float]]:
     """Score of every fold, by seed."""
     splits = published_splits(data, arguments.test_folds)
     hearing = Hearing(CORPORA[recipe.corpus].unit_s, first_piece)
     scores: dict[str, list[float]] = {}
     for seed in recipe.seeds:
         for split in splits:
-            towers = open_towers(str(arguments.model))  # anew, because training moves its weights
             folder = arguments.output_dir / f"seed-{seed}-{split.name}"
             training = replace(recipe.training, seed=seed, output_dir=str(folder))
             frames = recipe.fine_tuning.dur_frames or round(hearing.unit_s * 100) + 1
@@ -52,7 +54,9 @@ def run(arguments: argparse.Namespace, recipe: FineTuneRecipe, data: Labelled) -
     return scores
 
 
-def result(arguments: argparse.Namespace, recipe: FineTuneRecipe, data: Labelled, scores: dict[str, Any]) -> Any:
+def result(
+    arguments: argparse.Namespace, recipe: FineTuneRecipe, data: Labelled, scores: dict[str, list[float]]
+) -> dict[str, Any]:
     """The figures with what they depend on."""
     figure = over_seeds([sum(folds) / len(folds) for folds in scores.values()])
     metric = "map" if data.multi_label else "accuracy"
@@ -70,7 +74,6 @@ def result(arguments: argparse.Namespace, recipe: FineTuneRecipe, data: Labelled
     }
     return {
         "protocol": protocol,
-        "model": {"name": open_towers(str(arguments.model)).name},
         "sizes": {"clips": len(data.clips), "classes": len(data.classes)},
         "metrics": {metric: figure.mean, f"{metric}_half_width": figure.half_width},
         "scores": scores,
@@ -94,9 +97,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     recipe = FineTuneRecipe.from_yaml(arguments.config, overrides)
     corpus = CORPORA[recipe.corpus]
     data = Labelled.of(corpus.read(arguments.data), multi_label=corpus.multi_label)
-    scores = run(arguments, recipe, data)
-    path = arguments.out or arguments.output_dir / "result.json"
-    print(write_result(path, result(arguments, recipe, data, scores)))
+    towers = open_towers(str(arguments.model))
+    figures = result(arguments, recipe, data, run(arguments, recipe, data, towers))
+    model = {"name": towers.name, "fingerprint": towers.fingerprint}
+    print(write_result(arguments.out or arguments.output_dir / "result.json", {"model": model, **figures}))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import typer
 
 from mmret.cli.index import DEFAULT_MODEL, Json, Runtime, RuntimeName
 from mmret.cli.printing import counted, note, print_json, shown
+from mmret.cli.stopping import stoppable
 
 
 def register(app: typer.Typer) -> None:
@@ -32,8 +33,9 @@ def embed(
     from mmret.tasks.embed import embed_scenes, embed_timestamps
 
     files = find_files(paths)  # a mistyped path is told before a model is loaded
-    encoder = Encoder.from_pretrained(model, runtime=runtime)
-    report = (embed_timestamps if timestamps else embed_scenes)(encoder, files, out)
+    with stoppable(lambda: note(f"stopped; {shown(out)} was not written")):
+        encoder = Encoder.from_pretrained(model, runtime=runtime)
+        report = (embed_timestamps if timestamps else embed_scenes)(encoder, files, out)
     for failed in report.failed:
         note(f"{shown(failed.path)}: {shown(failed.reason)}")
     if json:

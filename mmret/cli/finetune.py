@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmret.cli.index import DEFAULT_MODEL, Json, Runtime, RuntimeName
-from mmret.cli.printing import print_json, shown
+from mmret.cli.printing import note, print_json, shown
 from mmret.cli.progress import counting_bar
+from mmret.cli.stopping import stoppable
 
 if TYPE_CHECKING:
     from mmret.tasks.finetune import FinetuneReport, OwnData
@@ -64,8 +65,10 @@ def _head(own: OwnData, model: str, to: Path, runtime: RuntimeName, tell: Tell) 
     from mmret.heads import LinearConfig
     from mmret.tasks.finetune import OWN_LEARNING_RATE, finetune_head
 
-    encoder = Encoder.from_pretrained(model, runtime=runtime)
-    return finetune_head(own, encoder, model, to, config=LinearConfig(learning_rate=OWN_LEARNING_RATE), tell=tell)
+    config = LinearConfig(learning_rate=OWN_LEARNING_RATE)
+    with stoppable(lambda: note(f"stopped; {shown(to)} was not written")):
+        encoder = Encoder.from_pretrained(model, runtime=runtime)
+        return finetune_head(own, encoder, model, to, config=config, tell=tell)
 
 
 def _whole(own: OwnData, model: str, to: Path, config: Path | None, tell: Tell) -> FinetuneReport:
@@ -73,9 +76,12 @@ def _whole(own: OwnData, model: str, to: Path, config: Path | None, tell: Tell) 
 
     for package in ("torch", "transformers", "accelerate", "yaml"):
         require(package, extra="train")
+    from transformers.utils.logging import disable_progress_bar
+
     from mmret.tasks.fine_tune_recipe import FineTuneRecipe
     from mmret.tasks.finetune_whole import finetune_whole
 
+    disable_progress_bar()  # of each epoch that is saved
     recipe = FineTuneRecipe.from_yaml(config) if config is not None else FineTuneRecipe()
     return finetune_whole(own, model, to, recipe, tell=tell)
 

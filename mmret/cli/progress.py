@@ -70,7 +70,13 @@ def counting_bar(what: str, total: int) -> Iterator[Callable[[int], None] | None
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)
+
+        def advance(done: int) -> None:
+            bar.update(task, completed=done)
+            if done == total:
+                bar.stop()  # what comes after may have a bar of its own
+
+        yield advance
 
 
 @contextmanager

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmret.data.labelled import PARTS, LabelledClip
-from mmret.data.tables import read_table
+from mmret.data.tables import first_of, read_table
 from mmret.errors import DataLayoutError
 
 _SPLIT_NAMES = {name: name for name in PARTS} | {"training": "train", "val": "valid", "validation": "valid"}
-_NAMED = 5  # faults that a message lists
+_NAMED = 5  # labels that a message lists
 
 
 def read_own_labels(
@@ -25,15 +25,13 @@ def read_own_labels(
     files that are missing, named twice or outside that folder, rows without path or label, labels with one recording.
     """
     table = Path(table)
-    root = Path(audio) if audio is not None else table.parent
+    root = Path(os.path.normpath((Path(audio) if audio is not None else table.parent).absolute()))
     rows = _rows(table)
     faults: list[str] = []
     clips = [_clip(row, number, root, faults) for number, row in enumerate(rows, start=2)]
     faults += _repeated(clips)
     if faults:
-        more = f"\n  and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
-        listed = "".join(f"\n  {fault}" for fault in faults[:_NAMED])
-        raise DataLayoutError(f"{table} cannot be learnt from:{listed}{more}")
+        raise DataLayoutError(f"{table} cannot be learnt from: {first_of(faults)}")
     _check_labels(table, clips)
     return clips
 
@@ -55,7 +53,7 @@ def _clip(row: Mapping[str, str], number: int, root: Path, faults: list[str]) ->
     part = _part(row, number, faults)
     if not name or not label:
         faults.append(f"line {number}: {'label' if name else 'path'} is empty")
-    elif not path.is_relative_to(os.path.normpath(root)):
+    elif not path.is_relative_to(root):
         faults.append(f"line {number}: {name} lies outside {root}; name the folder of all recordings with --audio")
     elif not path.is_file():
         faults.append(f"line {number}: {path} is no file")

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from mmret.audio.decode import decode_blocks
 from mmret.audio.segments import Segment, iter_segments
-from mmret.encoder.manifest import FILE_NAME
+from mmret.encoder.manifest import FILE_NAME, FP32, read_manifest
 from mmret.encoder.towers import SceneFeatures, Towers, Vectors
 from mmret.errors import AudioError, MissingExtra, ModelFormatError
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
-RUNTIMES = ("auto", "onnx", "torch")
+RUNTIMES = ("auto", "onnx", "openvino", "torch")
 # Small batches: the activations of a few windows stay in the processor's cache.
 BATCH = 8
 UNIT_TOLERANCE = 1e-3
@@ -53,35 +53,34 @@ class Encoder:
         self._towers = towers
         self.name = towers.name
         self.runtime = towers.runtime
+        self.precision = towers.precision
         self.dim = towers.dim
         self.sample_rate = towers.sample_rate
         self.windows = towers.windows
         self.fingerprint = towers.fingerprint
 
     def __repr__(self) -> str:
-        """Name, runtime and numbers."""
-        return f"Encoder({self.name!r}, runtime={self.runtime!r}, dim={self.dim}, sample_rate={self.sample_rate})"
+        """Name, what runs it, and numbers."""
+        runs = f"runtime={self.runtime!r}, precision={self.precision!r}"
+        return f"Encoder({self.name!r}, {runs}, dim={self.dim}, sample_rate={self.sample_rate})"
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str] = "mmret-mini", *, runtime: str = "auto") -> Encoder:
         """Open a shipped model by name, a model folder, or a transformers CLAP by hub id.
 
         runtime "auto" takes ONNX Runtime where the folder was exported for it and torch elsewhere; in a program that
-        uses torch on a GPU already it takes torch.
+        uses torch on a GPU already it takes torch. "openvino" runs the audio tower of exported fp32 folders.
         """
         if runtime not in RUNTIMES:
             raise ModelFormatError(f"runtime {runtime!r} is not one of {', '.join(RUNTIMES)}")
         folder = model_folder(name_or_path)
-        exported = folder is not None and (folder / FILE_NAME).is_file()
-        if runtime == "onnx" or (runtime == "auto" and exported and not _gpu_in_use()):
-            if folder is None or not exported:
-                raise ModelFormatError(
-                    f"{name_or_path} was not exported for onnx; run: mmret export {name_or_path} OUT"
-                )
-            from mmret.encoder.onnx_towers import OnnxTowers
-
-            return cls(OnnxTowers(folder))
-        return cls(_torch_towers(name_or_path, folder, exported=exported))
+        if folder is not None and (folder / FILE_NAME).is_file():
+            return cls(_exported_towers(name_or_path, folder, runtime))
+        if runtime not in ("auto", "torch"):
+            raise ModelFormatError(
+                f"{name_or_path} was not exported for {runtime}; run: mmret export {name_or_path} OUT"
+            )
+        return cls(_torch_towers(name_or_path, folder, exported=False))
 
     def encode_text(self, sentences: Sequence[str]) -> Vectors:
         """Sentences -> unit vectors (sentences, dim)."""
@@ -251,6 +250,24 @@ def model_folder(name_or_path: str | os.PathLike[str]) -> Path | None:
             "Give a model folder or a hub id such as laion/clap-htsat-unfused"
         )
     return None
+
+
+def _exported_towers(name_or_path: str | os.PathLike[str], folder: Path, runtime: str) -> Towers:
+    precision = read_manifest(folder).precision
+    if precision != FP32 and runtime not in ("auto", "onnx"):
+        raise ModelFormatError(
+            f"{name_or_path} holds an {precision} audio tower, which gives these vectors on onnxruntime alone. "
+            f"Leave the runtime out, or export the model with --precision fp32 for {runtime}"
+        )
+    if runtime == "torch" or (runtime == "auto" and precision == FP32 and _gpu_in_use()):
+        return _torch_towers(name_or_path, folder, exported=True)
+    if runtime == "openvino":
+        from mmret.encoder.openvino_towers import OpenVinoTowers
+
+        return OpenVinoTowers(folder)
+    from mmret.encoder.onnx_towers import OnnxTowers
+
+    return OnnxTowers(folder)
 
 
 def _torch_towers(name_or_path: str | os.PathLike[str], folder: Path | None, *, exported: bool) -> Towers:

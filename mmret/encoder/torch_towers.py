@@ -17,7 +17,8 @@ import mmret.models  # noqa: F401  # registers our architectures with AutoModel
 from mmret.audio.logmel import LogMel, LogMelConfig
 from mmret.audio.segments import WindowConfig
 from mmret.encoder.config_limits import check_config_file, check_layers
-from mmret.encoder.manifest import FILE_NAME, WEIGHTS, Manifest, read_manifest
+from mmret.encoder.manifest import FILE_NAME, FP32, WEIGHTS, Manifest, read_manifest
+from mmret.encoder.onednn_linear import use_onednn
 from mmret.encoder.towers import NO_TEXT, SceneFeatures, Vectors, repeated, tokenizer_faults
 from mmret.errors import MmretError, ModelFormatError
 from mmret.models.m2d_features import M2DFeatures
@@ -65,6 +66,7 @@ def open_network(name: str, folder: Path | None, auto: Any, *, known: Collection
             source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
         )
         _check_complete(name, model, report["missing_keys"])
+        use_onednn(model)
         return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     except MmretError:
         raise
@@ -87,6 +89,7 @@ class TorchTowers:
     """What all kinds share: a model, a tokenizer where there is one, and vectors out as numpy."""
 
     runtime = "torch"
+    precision = FP32
     scenes: SceneFeatures | None = None
 
     def __init__(self, name: str, source: str, model: Any) -> None:
@@ -158,14 +161,14 @@ class TorchTowers:
         return digest.hexdigest()
 
 
-class _LogMelTowers(TorchTowers):
+class LogMelTowers(TorchTowers):
     """Models of ours that hear the log-mel of mmret.audio."""
 
     def __init__(self, name: str, source: str, model: Any) -> None:
         super().__init__(name, source, model)
         self._front_end = LogMel(LogMelConfig.for_rate(self.sample_rate))
 
-    def _log_mel(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
+    def log_mel(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
         """Log-mel (n, 1, mels, frames) of waveforms (time,) of one length."""
         log_mel = np.stack([self._front_end(waveform) for waveform in waveforms])
         return torch.from_numpy(log_mel)[:, None].to(self.model.device)
@@ -176,25 +179,28 @@ class _LogMelTowers(TorchTowers):
 
         @torch.inference_mode()
         def columns(waveform: NDArray[np.float32]) -> Vectors:
-            vectors: Vectors = features.features(encoder.normalise(self._log_mel([waveform])))[0].float().cpu().numpy()
+            vectors: Vectors = features.features(encoder.normalise(self.log_mel([waveform])))[0].float().cpu().numpy()
             return vectors
 
         dim = encoder.config.embed_dim * encoder.config.grid_size[0]
         return SceneFeatures(dim, WindowConfig(LONGEST_SCENE_S, LONGEST_SCENE_S), columns)
 
 
-class _ConvClapTowers(_LogMelTowers):
+class _ConvClapTowers(LogMelTowers):
     def _describe(self) -> tuple[int, int, WindowConfig]:
         config = self.model.config
         return config.sample_rate, config.projection_dim, WindowConfig(config.window_s, config.hop_s)
 
+    def log_mel(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
+        """Log-mel (n, 1, mels, frames) of waveforms (time,) of one length, repeated where they are too short."""
+        return super().log_mel([repeated(waveform, self.model.config.min_samples) for waveform in waveforms])
+
     def _embed(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
-        long_enough = [repeated(waveform, self.model.config.min_samples) for waveform in waveforms]
-        vectors: Tensor = self.model.get_audio_features(self._log_mel(long_enough)).pooler_output
+        vectors: Tensor = self.model.get_audio_features(self.log_mel(waveforms)).pooler_output
         return vectors
 
 
-class _M2DClapTowers(_LogMelTowers):
+class _M2DClapTowers(LogMelTowers):
     def __init__(self, name: str, source: str, model: Any) -> None:
         super().__init__(name, source, model)
         self.scenes = self._m2d_scenes(model.audio_model)
@@ -204,11 +210,11 @@ class _M2DClapTowers(_LogMelTowers):
         return config.sample_rate, config.projection_dim, _m2d_windows(config.audio_config.input_size[1])
 
     def _embed(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
-        vectors: Tensor = self.model.get_audio_features(self._log_mel(waveforms)).pooler_output
+        vectors: Tensor = self.model.get_audio_features(self.log_mel(waveforms)).pooler_output
         return vectors
 
 
-class _M2DTowers(_LogMelTowers):
+class _M2DTowers(LogMelTowers):
     """An encoder without text: search by sound alone, with scene embeddings (mean over time)."""
 
     def __init__(self, name: str, source: str, model: Any) -> None:
@@ -220,7 +226,7 @@ class _M2DTowers(_LogMelTowers):
         return config.sample_rate, config.feature_dim, _m2d_windows(config.input_size[1])
 
     def _embed(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
-        normalised = self.model.normalise(self._log_mel(waveforms))
+        normalised = self.model.normalise(self.log_mel(waveforms))
         return M2DFeatures(self.model).features(normalised).mean(dim=1)
 
 

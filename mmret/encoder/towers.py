@@ -36,6 +36,7 @@ class Towers(Protocol):
 
     name: str
     runtime: str
+    precision: str
     dim: int
     sample_rate: int
     windows: WindowConfig

@@ -55,6 +55,14 @@ class Examples:
 
 
 @dataclass(frozen=True)
+class Scoring:
+    """What a head is for: `metric(logits, targets)`, higher is better, and whether a clip may have several labels."""
+
+    metric: Metric
+    multi_label: bool = False
+
+
+@dataclass(frozen=True)
 class FittedHead:
     """A head, the validation score it was chosen by, and the epoch (from 1) it is of."""
 
@@ -64,22 +72,29 @@ class FittedHead:
 
 
 def fit_head(
-    train: Examples, valid: Examples, config: LinearConfig, *, metric: Metric, multi_label: bool, seed: int
+    train: Examples,
+    valid: Examples,
+    config: LinearConfig,
+    *,
+    scoring: Scoring,
+    seed: int,
+    scaled_by: Array | None = None,
 ) -> FittedHead:
-    """Learn a head; `metric(logits, targets)` of the validation part, higher is better, says when to stop.
+    """Learn a head; the metric of the validation part says when to stop, and of equal scores the later epoch counts.
 
-    Of equal scores the later epoch counts. The loss is the mean over samples AND classes of the cross entropy, or of
-    the binary one with `multi_label`.
+    The loss is the mean over samples AND classes of the cross entropy, or of the binary one for several labels.
+    `scaled_by` are the vectors (n, dim) to standardise by, those of `train` if not given.
     """
     generator = np.random.Generator(np.random.PCG64(seed))
-    mean, scale = standardiser(train.vectors)
+    mean, scale = standardiser(train.vectors if scaled_by is None else scaled_by)
+    multi_label = scoring.multi_label
     train = Examples((train.vectors - mean) / scale, train.targets)
     layer = _Layer.drawn(train.vectors.shape[1], train.targets.shape[1], generator)
     known = Examples((valid.vectors - mean) / scale, valid.targets)
     best, score, since = (layer.copy(), 0), -np.inf, 0
     for epoch in range(1, config.epochs + 1):
         _one_epoch(layer, train, config, multi_label=multi_label, generator=generator)
-        now = metric(layer.logits(known.vectors), known.targets)
+        now = scoring.metric(layer.logits(known.vectors), known.targets)
         if now >= score:
             best, score, since = (layer.copy(), epoch), now, 0
         else:

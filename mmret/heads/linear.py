@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +58,9 @@ class LinearHead:
         """Read what `save` wrote; ModelFormatError where it is something else."""
         path = Path(path)
         try:
-            if path.stat().st_size > MAX_BYTES:
-                raise ValueError(f"larger than {MAX_BYTES} bytes")
+            with zipfile.ZipFile(path) as archive:  # sizes as unpacked: a small file may hold much
+                if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
+                    raise ValueError(f"larger than {MAX_BYTES} bytes")
             with np.load(path, allow_pickle=False) as stored:
                 arrays = {name: np.asarray(stored[name], np.float32) for name in _FIELDS}
                 multi_label = bool(stored["multi_label"])

@@ -81,6 +81,12 @@ class Snapshot:
         """Row of the file at an absolute path."""
         return find_file(self._connection, path)
 
+    def cache_row(self, kind: str) -> tuple[str, bytes] | None:
+        """File name and SHA-256 of the newest cache of a kind."""
+        query = "SELECT name, sha256 FROM cache WHERE kind = ? ORDER BY generation DESC"
+        row: tuple[str, bytes] | None = self._connection.execute(query, (kind,)).fetchone()
+        return row
+
     def totals(self) -> Totals:
         """Counts of what is searchable and what failed."""
         one = self._connection.execute

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from mmret.audio.augment import draw_mixup, draw_window, resize_crop, spec_augment
 from mmret.audio.logmel import LogMelConfig
 from mmret.audio.logmel_torch import LogMelTorch
-from mmret.errors import ModelFormatError
+from mmret.errors import ModelFormatError, TrainingError
 from mmret.losses.classification import mean_cross_entropy
 from mmret.models.conv_clap import ConvClapModel
 from mmret.models.conv_clap_heads import ConvClapForAudioClassification
@@ -45,6 +45,16 @@ class FineTuneConfig:
     compat_keep_marked: bool = False
     dur_frames: int | None = None
     freeze_patch_embed: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot work."""
+        wrong = [name for name in ("mixup_alpha", "freq_mask", "time_mask") if getattr(self, name) < 0]
+        if wrong:
+            raise TrainingError(f"{wrong[0]} must be at least 0, not {getattr(self, wrong[0])}")
+        if not 0 <= self.training_mask < 1:
+            raise TrainingError(f"training_mask is a share from 0 to below 1, not {self.training_mask}")
+        if self.dur_frames is not None and self.dur_frames < 2:
+            raise TrainingError(f"dur_frames must be at least 2, not {self.dur_frames}")
 
     @property
     def of_patches(self) -> bool:

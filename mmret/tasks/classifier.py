@@ -113,8 +113,8 @@ def open_classifier(folder: str | os.PathLike[str], *, runtime: str = "auto") ->
     folder = Path(folder)
     facts = read_facts(folder)
     if facts.kind == "whole":
-        for package in ("torch", "transformers", "accelerate"):
-            require(package, extra="train")
+        for package in ("torch", "transformers"):
+            require(package, extra="models")
         from mmret.tasks.whole_classifier import WholeClassifier
 
         return WholeClassifier(folder, facts)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmret.data import CORPORA
+from mmret.errors import TrainingError
 from mmret.models.fine_tuning import FineTuneConfig
 from mmret.training import TrainingConfig
 from mmret.training.config import build, read_settings
@@ -32,6 +34,13 @@ class FineTuneRecipe:
     seeds: tuple[int, ...] = field(default=(43, 44, 45))
     samples_per_epoch: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse a corpus that is unknown and seeds that are none."""
+        if self.corpus and self.corpus not in CORPORA:
+            raise TrainingError(f"no corpus is called {self.corpus!r}; known are {', '.join(CORPORA)}")
+        if not isinstance(self.seeds, tuple) or not self.seeds or not all(type(seed) is int for seed in self.seeds):
+            raise TrainingError(f"seeds is a list of whole numbers, such as [43, 44, 45], not {self.seeds!r}")
+
     @classmethod
     def from_yaml(cls, path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> FineTuneRecipe:
         """Read a file with a group `fine_tuning`, the protocol's names and the settings of the run."""
@@ -39,5 +48,8 @@ class FineTuneRecipe:
         own: dict[str, Any] = {
             name: settings.pop(name) for name in ("corpus", "seeds", "samples_per_epoch") if name in settings
         }
-        fine_tuning = build(FineTuneConfig, settings.pop("fine_tuning", {}))
+        group = settings.pop("fine_tuning", {})
+        if not isinstance(group, dict):
+            raise TrainingError(f"{path}: fine_tuning is a group of settings, not {group!r}")
+        fine_tuning = build(FineTuneConfig, group)
         return build(cls, {**own, "fine_tuning": fine_tuning, "training": build(TrainingConfig, settings)})

@@ -18,13 +18,14 @@ from mmret.audio.decode import decode_blocks
 from mmret.data import CORPORA
 from mmret.data.waveform_crops import WaveformCrops, WithTargets
 from mmret.encoder.encoder import model_folder
-from mmret.encoder.torch_towers import TorchTowers, load_towers, open_network
+from mmret.encoder.torch_towers import FRAMES_PER_SECOND, TorchTowers, load_towers, open_network
 from mmret.losses.classification import binary_cross_entropy, mean_cross_entropy
 from mmret.models.fine_tuning import FineTuneConfig, FineTuning, classifier_on
 from mmret.tasks.classifier import Facts, refuse_existing, save_with
 from mmret.tasks.fine_tune_recipe import FineTuneRecipe
-from mmret.tasks.fine_tuning import Best, all_pieces, fine_tune, predict
+from mmret.tasks.fine_tuning import Best, fine_tune
 from mmret.tasks.finetune import FinetuneReport, OwnData, report_on
+from mmret.tasks.pieces import all_pieces, predict
 from mmret.tasks.transfer import Labelled, Split, Told, each_recording, with_validation
 from mmret.training import TrainingConfig, TrainingData, sample_generator
 from mmret.training.weighted import WeightedEpochs, label_balancing_weights
@@ -119,13 +120,15 @@ def finetune_whole(
 
 
 def _unit_s(own: OwnData, recipe: FineTuneRecipe, towers: TorchTowers, tell: Told | None) -> float:
-    """Length of the pieces: that of a published recipe's corpus, else the longest recording within the model's window.
+    """Length of the pieces: the recipe's, else that of the longest recording, but no more than the model's window.
 
     Every recording is decoded for it, so that one which cannot be read is told before training.
     """
     samples = each_recording(own.paths, lambda row: _length(own.paths[row], towers.sample_rate), tell)
-    if recipe.corpus in CORPORA:
+    if recipe.corpus:
         return CORPORA[recipe.corpus].unit_s
+    if recipe.fine_tuning.dur_frames is not None:
+        return (recipe.fine_tuning.dur_frames - 1) / FRAMES_PER_SECOND  # frames stand at both ends
     longest_s = max(samples) / towers.sample_rate
     return min(max(longest_s, SHORTEST_UNIT_S), towers.windows.window_s)
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from mmret.audio.decode import decode
 from mmret.data.crops import crop_or_pad, random_crop
 from mmret.data.labelled import PARTS, LabelledClip
+from mmret.data.tables import first_of
 from mmret.errors import DataLayoutError, MmretError
-from mmret.heads import Examples, FittedHead, LinearConfig, fit_head, held_out_rows, stratified_rows
+from mmret.heads import Examples, FittedHead, LinearConfig, Scoring, fit_head, held_out_rows, stratified_rows
 from mmret.metrics.classification import accuracy, mean_average_precision
 
 Rows = NDArray[np.int64]
@@ -188,13 +189,12 @@ def each_recording(paths: Sequence[Path], work: Callable[[int], Result], tell: T
         try:
             done.append(work(row))
         except (MmretError, OSError) as error:
-            failed.append(f"\n  {error if str(path) in str(error) else f'{path}: {error}'}")
+            failed.append(str(error) if str(path) in str(error) else f"{path}: {error}")
         if tell is not None:
             tell(row + 1)
     if failed:
-        more = f"\n  and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
         raise DataLayoutError(
-            f"{len(failed)} of {len(paths)} recordings cannot be used:{''.join(failed[:_NAMED])}{more}\n"
+            f"{len(failed)} of {len(paths)} recordings cannot be used: {first_of(failed)}. "
             "Repair them, or take them out of the table"
         )
     return done
@@ -211,10 +211,15 @@ class Tested:
 
 
 def learn_and_test(data: Labelled, vectors: ClipVectors, split: Split, config: LinearConfig, *, seed: int) -> Tested:
-    """Fit a head on the training rows and test it once."""
+    """Fit a head on the training rows and test it once.
+
+    Vectors are standardised by all training rows, those that validation is drawn from among them.
+    """
+    scaled_by = vectors.train[split.train]
     split = with_validation(data, split, config.valid_share, seed=seed)
     assert split.valid is not None
     train, valid = (Examples(vectors.train[rows], data.targets[rows]) for rows in (split.train, split.valid))
-    fitted = fit_head(train, valid, config, metric=data.metric, multi_label=data.multi_label, seed=seed)
+    scoring = Scoring(data.metric, data.multi_label)
+    fitted = fit_head(train, valid, config, scoring=scoring, seed=seed, scaled_by=scaled_by)
     logits = fitted.head.logits(vectors.test[split.test])
     return Tested(fitted, split, logits, data.metric(logits, data.targets[split.test]))

@@ -12,7 +12,7 @@ from mmret.errors import AudioError, ModelFormatError
 from mmret.heads.linear import probabilities
 from mmret.models.fine_tuning import FineTuneConfig, FineTuning
 from mmret.tasks.classifier import Facts, Probabilities
-from mmret.tasks.fine_tuning import all_pieces, predict
+from mmret.tasks.pieces import all_pieces, predict
 
 
 class WholeClassifier:

@@ -28,7 +28,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 SCRIPT = re.compile(r"\b((?:train|eval)/[\w/]+\.(?:py|sh|yaml|csv))\b")
-GENERATED = {ROOT / "docs" / "results.md"}  # written by eval/tables.py
+GENERATED = {ROOT / "docs" / name for name in ("results.md", "performance.md")}  # by eval/tables.py and bench/page.py
 
 by_name = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 verbs: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ from mmret.errors import TrainingError
 from mmret.heads.fitting import (
     Examples,
     LinearConfig,
+    Scoring,
     _Layer,
     fit_head,
     held_out_rows,
@@ -54,14 +55,23 @@ def test_steps_are_those_of_torch(multi_label: bool) -> None:
 def test_it_learns_and_the_seed_is_all_that_it_draws_from() -> None:
     config = LinearConfig(learning_rate=1e-2)
     runs = [
-        fit_head(clouds(60), clouds(30, seed=1), config, metric=accuracy, multi_label=False, seed=seed)
-        for seed in (42, 42, 43)
+        fit_head(clouds(60), clouds(30, seed=1), config, scoring=Scoring(accuracy), seed=seed) for seed in (42, 42, 43)
     ]
     assert runs[0].score > 0.9
     np.testing.assert_array_equal(runs[0].head.weight, runs[1].head.weight)
     assert not np.array_equal(runs[0].head.weight, runs[2].head.weight)
     test = clouds(300, seed=2)
     assert accuracy(runs[0].head.logits(test.vectors), test.targets) > 0.9
+
+
+def test_vectors_are_standardised_by_the_training_part_or_as_told() -> None:
+    train, valid, config = clouds(60), clouds(30, seed=1), LinearConfig(epochs=1)
+    plain = fit_head(train, valid, config, scoring=Scoring(accuracy), seed=0).head
+    np.testing.assert_allclose(plain.mean, train.vectors.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(plain.scale, train.vectors.std(axis=0), rtol=1e-5)
+    both = np.concatenate([train.vectors, valid.vectors])
+    told = fit_head(train, valid, config, scoring=Scoring(accuracy), seed=0, scaled_by=both).head
+    np.testing.assert_allclose(told.mean, both.mean(axis=0), atol=1e-5)
 
 
 def test_the_best_epoch_is_kept_the_last_of_equals_and_patience_ends_the_run() -> None:
@@ -74,7 +84,7 @@ def test_the_best_epoch_is_kept_the_last_of_equals_and_patience_ends_the_run() -
 
     config = LinearConfig(learning_rate=1e-2, patience=5)
     valid = clouds(9, seed=1)
-    fitted = fit_head(clouds(60), valid, config, metric=metric, multi_label=False, seed=0)
+    fitted = fit_head(clouds(60), valid, config, scoring=Scoring(metric), seed=0)
     assert (fitted.epoch, fitted.score, len(heads)) == (3, 0.5, 8)
     np.testing.assert_allclose(fitted.head.logits(valid.vectors), heads[2], atol=1e-5)
 

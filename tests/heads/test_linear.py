@@ -57,6 +57,13 @@ def test_arrays_that_do_not_go_together_are_refused(changes: dict[str, object], 
         LinearHead.load(tmp_path / "head.npz")
 
 
+def test_a_file_that_would_unpack_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head().save(tmp_path / "head.npz")
+    monkeypatch.setattr("mmret.heads.linear.MAX_BYTES", 100)
+    with pytest.raises(ModelFormatError, match="larger than 100 bytes"):
+        LinearHead.load(tmp_path / "head.npz")
+
+
 @settings(max_examples=50, deadline=None)
 @given(cut=st.integers(0, 900), flip=st.integers(0, 255))
 def test_damage_is_refused_or_changes_no_shape(cut: int, flip: int, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,19 @@ def test_where_nothing_can_be_used_nothing_is_written(encoder: Encoder, tmp_path
     report = embed_scenes(encoder, [tmp_path / "text.wav"], tmp_path / "vectors.npz")
     assert (report.vectors, len(report.failed)) == (0, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["text.wav"]
+
+
+def test_an_interruption_leaves_the_older_file(encoder: Encoder, files: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "vectors.npz").write_text("old")
+
+    def interrupted() -> Iterator[Path]:
+        yield files[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed_scenes(encoder, interrupted(), tmp_path / "vectors.npz")
+    assert (tmp_path / "vectors.npz").read_text() == "old"
+    assert not list(tmp_path.glob(".vectors*"))
 
 
 def test_an_older_file_is_replaced_whole(encoder: Encoder, files: list[Path], tmp_path: Path) -> None:

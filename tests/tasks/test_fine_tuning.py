@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from mmret.data.waveform_crops import WaveformCrops, WithTargets
 from mmret.models import M2DConfig, M2DModel
 from mmret.models.fine_tuning import FineTuneConfig, FineTuning, classifier_on
-from mmret.tasks.fine_tuning import all_pieces, fine_tune, first_piece, predict
+from mmret.tasks.fine_tuning import fine_tune
+from mmret.tasks.pieces import all_pieces, first_piece, predict
 from mmret.training import TrainingConfig, sample_generator
 from mmret.training.weighted import WeightedEpochs, label_balancing_weights
 from tests.tasks.fake_encoder import write_tone

@@ -72,6 +72,15 @@ def test_the_length_of_a_piece_is_that_of_the_longest_recording(table: Path, rec
     assert facts["unit_s"] == pytest.approx(0.69)  # no more than the model's window
 
 
+def test_the_recipes_input_length_comes_first(table: Path, recipe: Path, tmp_path: Path) -> None:
+    model = tiny_models.m2d_clap(tmp_path / "model")
+    recipe.write_text("epochs: 1\nfine_tuning: {dur_frames: 161}\n")
+    command("finetune", table, "--to", tmp_path / "own", "--model", model, "--config", recipe)
+    assert json.loads((tmp_path / "own" / "classifier.json").read_text())["unit_s"] == 1.6
+    assert json.loads((tmp_path / "own" / "config.json").read_text())["input_size"] == [80, 161]
+    command("classify", table.parent / "1.wav", "--model", tmp_path / "own")
+
+
 def test_faults_leave_nothing_behind(table: Path, recipe: Path, tmp_path: Path) -> None:
     (table.parent / "3.wav").write_text("no sound")
     model = tiny_models.conv_clap(tmp_path / "model", text=False)

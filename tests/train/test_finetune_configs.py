@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mmret.data import CORPORA
+from mmret.errors import TrainingError
 from mmret.heads import LinearConfig
 from mmret.tasks.fine_tune_recipe import OWN_TRAINING, FineTuneRecipe
 from tests.conftest import ROOT, SHARED
@@ -110,6 +111,25 @@ def test_the_file_to_copy_says_what_the_command_does_by_itself() -> None:
     recipe = FineTuneRecipe.from_yaml(ROOT / "train" / "configs" / "own_labels.yaml")
     output_dir = recipe.training.output_dir
     assert recipe == replace(FineTuneRecipe(), training=replace(OWN_TRAINING, precision="bf16", output_dir=output_dir))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("corpus: esc51", "no corpus is called 'esc51'"),
+        ("seeds: 43", "seeds is a list of whole numbers"),
+        ("fine_tuning: 3", "fine_tuning is a group"),
+        ("fine_tuning: {training_mask: 1.0}", "training_mask is a share"),
+        ("fine_tuning: {freq_mask: -1}", "freq_mask must be at least 0"),
+        ("fine_tuning: {dur_frames: 0}", "dur_frames must be at least 2"),
+        ("fine_tuning: {mixup: 0.5}", "unknown setting 'mixup'"),
+        ("optimiser: adam", "optimiser is one of"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(f"epochs: 1\n{text}\n")
+    with pytest.raises(TrainingError, match=message):
+        FineTuneRecipe.from_yaml(tmp_path / "recipe.yaml")
 
 
 UNITS = {
