@@ -17,7 +17,7 @@ from tests.tasks.fake_encoder import FakeEncoder, write_tone
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Run one command line; errors of mmret stay exceptions, in `result.exception`."""
     import mmret.encoder
-    from mmret.cli import classify, cluster, convert, demo, embed, export, finetune, index, maintenance, search
+    from mmret.cli import classify, cluster, convert, demo, embed, export, finetune, index, maintenance, murmur, search
 
     def from_pretrained(name_or_path: str, *, runtime: str = "auto", one_sentence: bool = False) -> FakeEncoder:
         assert runtime in {"auto", "onnx", "torch"}
@@ -25,7 +25,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 
     monkeypatch.setattr(mmret.encoder.Encoder, "from_pretrained", from_pretrained)
     app = typer.Typer()
-    for verbs in (index, maintenance, search, cluster, classify, finetune, embed, convert, demo, export):
+    for verbs in (index, maintenance, search, cluster, classify, murmur, finetune, embed, convert, demo, export):
         verbs.register(app)
 
     def command(*words: str | Path, stdin: str | None = None) -> Result:

@@ -38,8 +38,10 @@ verbs: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[att
 
 
 def options(verb: str) -> set[str]:
-    """Every spelling of the options of a verb."""
-    return {spelling for one in verbs[verb].params if one.param_type_name == "option" for spelling in one.opts}
+    """Every spelling of the options of a verb, and of the verbs below it."""
+    below = [verbs[verb], *getattr(verbs[verb], "commands", {}).values()]
+    params = [one for command in below for one in command.params]
+    return {spelling for one in params if one.param_type_name == "option" for spelling in one.opts}
 
 
 def blocks(page: Path, language: str) -> list[str]:

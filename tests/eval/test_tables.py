@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,36 @@ def test_the_card_of_the_shipped_model_holds_its_own_rows_alone(
     tables()
     assert f"| {name} |" in card.read_text() and "| named |" not in card.read_text()
     assert tables("--check")[0] == 0
+
+
+def hearts_result(label: str, **metrics: float) -> dict:
+    figures = {
+        name: value for key, number in metrics.items() for name, value in ((key, number), (f"{key}_deviation", 0))
+    }
+    return {
+        "protocol": {"name": "hearts", "label": label},
+        "model": {"name": label},
+        "sizes": {"A": 9, "dim": 90},
+        "metrics": figures,
+        "intervals": {"across": [0.6, 0.7]},
+        "per_database": dict.fromkeys("abcdef", 0.5),
+    }
+
+
+def test_hearts_fill_their_table_and_the_card_of_their_model_alone(script, tmp_path) -> None:
+    module = script("tables")
+    results, cards = tmp_path / "results", tmp_path / "pretrained"
+    for number, label in enumerate(["mmret-mini, as it is", module.HEARTS_LABEL]):
+        (results).mkdir(exist_ok=True)
+        (results / f"hearts_{number}.json").write_text(json.dumps(hearts_result(label, across=0.65, random_folds=0.7)))
+    for name in ("mmret-mini", "heart-cycles"):
+        (cards / name).mkdir(parents=True)
+        (cards / name / "README.md").write_text(f"{module.BEGIN}\n{module.END}\n")
+    page = tmp_path / "results.md"
+    where = ["--results", str(results), "--page", str(page), "--card", str(cards / "mmret-mini" / "README.md")]
+    assert module.main(where) == 0
+    row = "| 90 | 65.0 ± 0.0 [60.0, 70.0] | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 |  |  |  | 70.0 ± 0.0 |"
+    assert f"| mmret-mini, as it is {row}" in page.read_text()
+    card = (cards / "heart-cycles" / "README.md").read_text()
+    assert f"| {module.HEARTS_LABEL} {row}" in card and "mmret-mini" not in card
+    assert "|" not in (cards / "mmret-mini" / "README.md").read_text()
