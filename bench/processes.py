@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,21 +27,36 @@ class Ended:
     others: float
 
 
+# A small process starts the command: the system counts the memory of whoever starts one as its own, up to its start.
+_LAUNCHER = """
+import json, os, sys, time
+started_s = time.monotonic()
+_, status, usage = os.wait4(os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ), 0)
+took = usage.ru_utime + usage.ru_stime, time.monotonic() - started_s, 1024 * usage.ru_maxrss
+with open(int(sys.argv[1]), "w") as told:
+    json.dump([os.waitstatus_to_exitcode(status), *took], told)
+"""
+
+
 def mmret(*words: str | Path) -> Ended:
     """Run an mmret command to its end; CalledProcessError unless it ended well."""
     command = [sys.executable, "-m", "mmret.cli", *map(str, words)]
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        busy_s, started_s = _busy_s(), time.monotonic()
-        process = subprocess.Popen(command, stdout=output, stderr=errors)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        wall_s, cpu_s = time.monotonic() - started_s, usage.ru_utime + usage.ru_stime
-        others = (_busy_s() - busy_s - cpu_s) / (wall_s * len(os.sched_getaffinity(0)))
-        for file in (output, errors):
+    with (
+        tempfile.TemporaryFile("w+") as output,
+        tempfile.TemporaryFile("w+") as errors,
+        tempfile.TemporaryFile() as told,
+    ):
+        launcher = [sys.executable, "-S", "-c", _LAUNCHER, str(told.fileno()), *command]
+        busy_s = _busy_s()
+        subprocess.run(launcher, stdout=output, stderr=errors, pass_fds=(told.fileno(),), check=True)
+        busy_s = _busy_s() - busy_s
+        for file in (output, errors, told):
             file.seek(0)
-        if process.returncode:
-            raise subprocess.CalledProcessError(process.returncode, command, output.read(), errors.read())
-        return Ended(output.read(), cpu_s, wall_s, 1024 * usage.ru_maxrss, max(0.0, others))
+        exit_code, cpu_s, wall_s, peak_bytes = json.load(told)
+        if exit_code:
+            raise subprocess.CalledProcessError(exit_code, command, output.read(), errors.read())
+        others = (busy_s - cpu_s) / (wall_s * len(os.sched_getaffinity(0)))
+        return Ended(output.read(), cpu_s, wall_s, peak_bytes, max(0.0, others))
 
 
 @contextmanager

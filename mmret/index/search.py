@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mmret.index.clusters import Clusters
 from mmret.index.rows import WindowRow
-from mmret.index.scan import Best, best_rows
+from mmret.index.scan import Best, best_rows, exact_scores
 from mmret.index.snapshot import Snapshot
 
 QUERIES_AT_ONCE = 256
@@ -60,6 +60,17 @@ def nearest(
         for first in range(0, len(queries), QUERIES_AT_ONCE)
         for matches in _nearest_in(snapshot, parts, queries[first : first + QUERIES_AT_ONCE], count, keep)
     ]
+
+
+def scored(snapshot: Snapshot, query: Queries, windows: Sequence[WindowRow]) -> list[Match]:
+    """Windows with their cosines with a unit vector (dim,), the same bits as `nearest` gives, in their order."""
+    scores = np.empty(len(windows), np.float32)
+    places = np.array([(window.segment, window.row) for window in windows], np.int64).reshape(-1, 2)
+    for part in snapshot.maps:
+        inside = np.flatnonzero(places[:, 0] == part.segment.id)
+        of = np.zeros(len(inside), np.int64)
+        scores[inside] = exact_scores(part.vectors, places[inside, 1], query[None], of)
+    return [Match(window, score) for window, score in zip(windows, scores.tolist(), strict=True)]
 
 
 def _parts_near(snapshot: Snapshot, query: Queries, clusters: Clusters) -> Iterator[_Part]:

@@ -53,7 +53,11 @@ class Snapshot:
         """Live windows of a file, in order of id."""
         return self._windows("file = ?", (file,))
 
-    def _windows(self, condition: str, values: Sequence[int]) -> list[WindowRow]:
+    def windows_between(self, file: int, start_s: float, stop_s: float) -> list[WindowRow]:
+        """Live windows of a file that reach into or touch a span, in order of id."""
+        return self._windows("file = ? AND stop_s >= ? AND start_s <= ?", (file, start_s, stop_s))
+
+    def _windows(self, condition: str, values: Sequence[float]) -> list[WindowRow]:
         query = (
             "SELECT id, file, start_s, stop_s, segment, row FROM window "
             f"WHERE {condition} AND deleted_gen IS NULL ORDER BY id"

@@ -16,10 +16,12 @@ from tests.conftest import ROOT
 
 
 def test_a_command_tells_what_it_took() -> None:
+    large = bytearray(200_000_000)  # of the process that asks, and no other's
     ended = processes.mmret("--version")
+    assert len(large)
     assert ended.output.strip()
     assert 0 < ended.cpu_s < 5 and ended.wall_s > 0
-    assert 5e6 < ended.peak_bytes < 5e8
+    assert 5e6 < ended.peak_bytes < 1e8
     assert 0 <= ended.others <= 1.5
     with pytest.raises(subprocess.CalledProcessError) as failed:
         processes.mmret("info", "/no/such/index")
