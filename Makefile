@@ -27,8 +27,13 @@ lint: $(DEV) ## style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(DEV) ## time mmret against its peers (ratios in one run)
+bench: $(DEV) ## time mmret against its peers (ratios in one run), measure memory and scale, write docs/performance.md
 	$(BIN)/python bench/run.py
+	$(BIN)/python bench/run.py --only encoders --out bench/results/encoders.json
+	$(BIN)/python bench/throughput.py
+	$(BIN)/python bench/memory.py
+	$(BIN)/python bench/scale.py
+	$(BIN)/python bench/page.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -39,7 +39,7 @@ print(sum(len([os.stat(os.path.join(folder, name)) for name in names]) for folde
 def every(folder: Path, windows: int, files: int) -> Iterator[Operation]:
     """Start, cold search over `windows`, and `mmret index` of `files` that are all known."""
     yield start("import mmret", ["-c", "import mmret"])
-    yield start("mmret --help", ["-m", "mmret.cli", "--help"])
+    yield start("mmret --help", ["-m", "mmret", "--help"])
     yield cold_search(folder / "cold", windows)
     yield unchanged_tree(folder / "unchanged", files)
 
@@ -60,7 +60,7 @@ def cold_search(folder: Path, windows: int) -> Operation:
         recording = Recording(b"/", b"/a", 0, 0, b"a")
         writer.commit([Encoded(recording, 1, windows, bounds_s, writer.append(vectors))])
     np.save(folder / "vectors.npy", vectors)
-    search = ["-m", "mmret.cli", "search", str(folder / "index"), QUERY, "--json"]
+    search = ["-m", "mmret", "search", str(folder / "index"), QUERY, "--json"]
     assert json.loads(_run(*search).splitlines()[0])["path"] == "/a"
     variants = {"mmret": lambda: _run(*search)}
     model = _peer_model()
@@ -79,7 +79,7 @@ def unchanged_tree(folder: Path, files: int) -> Operation:
     with closing(IndexStore.open(folder / "index")) as store, store.writer() as writer:
         vectors = unit_vectors(files, encoder.dim)
         writer.commit([_known(tree, number, vectors[number], writer.append) for number in range(files)])
-    index = ["-m", "mmret.cli", "index", str(tree), "--to", str(folder / "index"), "--json"]
+    index = ["-m", "mmret", "index", str(tree), "--to", str(folder / "index"), "--json"]
     report = json.loads(_run(*index))
     assert (report["skipped"], report["added"], report["failed"]) == (files, 0, []), report
     variants = {"mmret": lambda: _run(*index), "os.walk and os.stat": lambda: _run("-c", PEER_STAT, str(tree))}

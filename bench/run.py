@@ -1,6 +1,7 @@
 """Time mmret against its peers, one thread, in one process, as ratios: make bench.
 
 python bench/run.py --out bench/results/speed.json
+python bench/run.py --only encoders --out bench/results/encoders.json
 
 A ratio of 3 says that the peer takes three times as long as mmret. Ratios of medians and of minima that are more than
 20 % apart are marked as noise: run it again on a quieter machine.
@@ -22,13 +23,27 @@ from typing import Any
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 SHAPING = ("OPENBLAS_CORETYPE", "MKL_ENABLE_INSTRUCTIONS", "LD_PRELOAD")
-PACKAGES = ("mmret", "numpy", "soundfile", "soxr", "faiss-cpu", "torch", "librosa", "nnAudio", "ducc0")
+PACKAGES = (
+    "mmret",
+    "numpy",
+    "soundfile",
+    "soxr",
+    "faiss-cpu",
+    "torch",
+    "librosa",
+    "nnAudio",
+    "ducc0",
+    "onnxruntime",
+    "openvino",
+)
+GROUPS = ("operations", "commands", "encoders")
 DEFAULT_OUT = Path(__file__).parent / "results" / "speed.json"
 
 
 def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Check and time every operation."""
     import commands
+    import encoders
     import faiss
     import operations
     import torch
@@ -38,14 +53,15 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     faiss.omp_set_num_threads(1)
 
     with tempfile.TemporaryDirectory() as folder:
-        every = chain(
-            operations.every(Path(folder), args.seconds, args.rows, args.dim),
-            commands.every(Path(folder), args.windows, args.files),
-        )
+        groups = {
+            "operations": operations.every(Path(folder), args.seconds, args.rows, args.dim),
+            "commands": commands.every(Path(folder), args.windows, args.files),
+            "encoders": encoders.every(Path(folder), args.layers, args.seconds),
+        }
         return [
-            {"name": one.name, "largest_difference": one.difference}
+            {"name": one.name, "largest_difference": one.difference, **one.facts}
             | compare(one.variants, min(args.repetitions, one.most_repetitions), args.sample_s)
-            for one in every
+            for one in chain.from_iterable(groups[name] for name in args.only)
         ]
 
 
@@ -86,11 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark and write its file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help=f"default: {DEFAULT_OUT}")
+    parser.add_argument("--only", nargs="+", choices=GROUPS, default=GROUPS[:2], help="default: all but encoders")
     parser.add_argument("--seconds", type=int, default=10, help="length of sounds")
     parser.add_argument("--rows", type=int, default=100_000, help="vectors to search")
     parser.add_argument("--dim", type=int, default=768)
     parser.add_argument("--windows", type=int, default=10_000, help="windows of the index of a cold search")
     parser.add_argument("--files", type=int, default=10_000, help="files of a tree that did not change")
+    parser.add_argument("--layers", type=int, default=12, help="of the audio tower of ViT-Base's width")
     parser.add_argument("--repetitions", type=int, default=15)
     parser.add_argument("--sample-s", type=float, default=0.05, help="CPU seconds of one sample")
     args = parser.parse_args(arguments)

@@ -25,7 +25,12 @@ folds and versions, stands in its file under `eval/results/`. Figures compare on
 
 _RETRIEVAL = ("R@1 / 5 / 10", "mAP@10", "median rank")
 
+_DATABASES = "abcdef"
+_MURMURS = ("Present", "Unknown", "Absent")
+
 SHIPPED = "mmret-mini"
+SHIPPED_HEARTS = "heart-cycles"
+HEARTS_LABEL = "chosen by the other databases, no encoder"  # of the procedure that made the shipped model
 
 Result = dict[str, Any]
 Cells = list[str]
@@ -82,6 +87,35 @@ def _linear_probe(result: Result) -> Cells:
     return [protocol["label"], f"{protocol['data']}, folds {folds}", clips, str(sizes["dim"]), accuracy]
 
 
+def _linear(result: Result) -> Cells:
+    protocol, sizes = result["protocol"], result["sizes"]
+    test = f"{protocol['data']}, test {', '.join(protocol['test'])}"
+    return [protocol["label"], test, str(sizes["dim"]), *_over_seeds(result)]
+
+
+def _fine_tuning(result: Result) -> Cells:
+    protocol = result["protocol"]
+    test = f"{protocol['data']}, test {', '.join(protocol['test'])}"
+    return [protocol["label"], test, protocol["chosen_by"], *_over_seeds(result)]
+
+
+def _over_seeds(result: Result) -> Cells:
+    """Seeds, and the mean with the half width of its interval."""
+    metrics, protocol = result["metrics"], result["protocol"]
+    (name,) = [name for name in metrics if not name.endswith("_half_width")]
+    width = metrics[f"{name}_half_width"]
+    figure = percent(metrics[name]) + ("" if width is None else f" ± {100 * width:.1f}")
+    return [", ".join(map(str, protocol["seeds"])), f"{figure} {'mAP' if name == 'map' else ''}".strip()]
+
+
+def _own_labels(result: Result) -> Cells:
+    protocol, sizes, metrics = result["protocol"], result["sizes"], result["metrics"]
+    clips = f"{sizes['train']} + {sizes['valid']} -> {sizes['test']}"
+    accuracy = percent(metrics["accuracy"], result["intervals"]["accuracy"])
+    data = f"{protocol['data']}, split {protocol['split']}"
+    return [protocol["label"], data, clips, str(sizes["classes"]), protocol["recipe"], accuracy]
+
+
 def _ingredient(result: Result) -> Cells:
     metrics, intervals = result["metrics"], result["intervals"]
     figures = ("probe_accuracy", "zero_shot_accuracy", "t2a_map@10_min")
@@ -109,6 +143,30 @@ def spread(figure: dict[str, Any], seeds: int) -> str:
     return percent(figure["mean"]) + (f" ± {100 * figure['deviation']:.1f}" if seeds > 1 else "")
 
 
+def _with_deviation(metrics: dict[str, float], name: str) -> str:
+    """Mean over seeds and their deviation, in percent; blank where the row has no such figure."""
+    if name not in metrics:
+        return ""
+    return f"{percent(metrics[name])} ± {percent(metrics[f'{name}_deviation'])}"
+
+
+def _hearts(result: Result) -> Cells:
+    metrics, sizes = result["metrics"], result["sizes"]
+    across = f"{_with_deviation(metrics, 'across')} [{', '.join(map(percent, result['intervals']['across']))}]"
+    alone = [percent(result["per_database"][letter]) for letter in _DATABASES]
+    others = [
+        _with_deviation(metrics, name) for name in ("across_pooled", "auc_across", "across_batch", "random_folds")
+    ]
+    return [result["protocol"]["label"], str(sizes.get("dim", "")), across, *alone, *others]
+
+
+def _murmur(result: Result) -> Cells:
+    metrics = result["metrics"]
+    figures = [metrics["weighted_accuracy"], metrics["uar"], *metrics["recall"]]
+    shown = ["" if figure is None else percent(figure) for figure in figures]
+    return [result["protocol"]["label"], str(result["protocol"]["split"]), str(result["sizes"]["patients"]), *shown]
+
+
 TABLES: dict[str, tuple[str, Cells, Callable[[Result], Cells]]] = {
     "zero_shot": (
         "Zero-shot classification, and search with the class prompts",
@@ -133,6 +191,21 @@ TABLES: dict[str, tuple[str, Cells, Callable[[Result], Cells]]] = {
         ["features", "clips", "train -> test", "dim", "accuracy"],
         _linear_probe,
     ),
+    "own_labels": (
+        "Own labels (mmret finetune)",
+        ["model, what is learnt", "recordings", "train + valid -> test", "labels", "recipe", "accuracy"],
+        _own_labels,
+    ),
+    "linear": (
+        "Linear evaluation by M2D's protocol",
+        ["model", "clips", "dim", "seeds", "figure, mean ± half of the 95 % interval over seeds"],
+        _linear,
+    ),
+    "fine_tuning": (
+        "Fine-tuning by M2D's protocol",
+        ["model", "clips", "epoch chosen by", "seeds", "figure, mean ± half of the 95 % interval over seeds"],
+        _fine_tuning,
+    ),
     "ingredient": (
         "What each ingredient gives (ESC-50: probe and labels from folds 1-3, tested on fold 4)",
         ["ingredient", "dim", "linear probe", "zero-shot accuracy", "T2A mAP@10 (/min(R, 10))"],
@@ -152,6 +225,25 @@ TABLES: dict[str, tuple[str, Cells, Callable[[Result], Cells]]] = {
         "Pre-training: M2D-S against M2D on speech (linear probe)",
         ["arm", "steps", "seeds", "digits", "digits of a new speaker", "digits in noise of 5 dB", "speakers"],
         _pretraining("digit", "digit_new_speaker", "digit_in_noise", "speaker"),
+    ),
+    "hearts": (
+        "Abnormal heart sounds (PhysioNet 2016: mean of sensitivity and specificity, chance 50)",
+        [
+            "features under a linear head",
+            "dim",
+            "a database left out, mean",
+            *_DATABASES,
+            "every recording alike",
+            "area under ROC, mean",
+            "left out, as a batch",
+            "random folds",
+        ],
+        _hearts,
+    ),
+    "murmur": (
+        "Heart murmurs (CirCor DigiScope, patients of the test part)",
+        ["model", "split", "patients", "weighted accuracy", "UAR", *(f"recall {name}" for name in _MURMURS)],
+        _murmur,
     ),
 }
 
@@ -187,13 +279,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(arguments.results.glob("*.json"))]
     pages = {arguments.page: results}
-    if arguments.card.is_file():
-        pages[arguments.card] = [result for result in results if result["protocol"]["label"].startswith(SHIPPED)]
+    beside = arguments.card.parent.parent / SHIPPED_HEARTS / "README.md"
+    for card, label in ((arguments.card, SHIPPED), (beside, HEARTS_LABEL)):
+        if card.is_file():
+            pages[card] = [result for result in results if _on_card(result["protocol"], label)]
     stale = [page for page, shown in pages.items() if _rewrite(page, tables(shown), dry=arguments.check)]
     if arguments.check:
         for page in pages:
             print(f"{page} is {'stale: run python eval/tables.py' if page in stale else 'up to date'}")
     return int(bool(stale) and arguments.check)
+
+
+def _on_card(protocol: dict[str, Any], label: str) -> bool:
+    """Whether a result belongs on the card of a shipped model: those of hearts on the heart model's alone."""
+    return protocol["label"].startswith(label) and (protocol["name"] == "hearts") == (label == HEARTS_LABEL)
 
 
 def _rewrite(page: Path, generated: str, *, dry: bool) -> bool:

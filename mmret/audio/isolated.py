@@ -1,13 +1,14 @@
 """Decoding in worker processes that can be limited and killed, for recordings of unknown origin.
 
-A worker (mmret.audio.isolated_worker) decodes one recording after the other and hands the samples through a pipe, the
-very blocks of `decode_blocks`. What ends it, be it a crash, a limit or a clock, is the AudioError of the recording
-that it was reading; the next one gets another worker. Its answers are not trusted either.
+A worker (mmret.audio.isolated_worker) decodes one recording after the other and hands over the samples of
+`decode_blocks` in memory that both processes have. What ends it, be it a crash, a limit or a clock, is the AudioError
+of the recording that it was reading; the next one gets another worker. Its answers are not trusted either.
 """
 
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import selectors
 import signal
@@ -17,7 +18,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,10 +27,19 @@ import numpy as np
 
 from mmret.audio.decode import DecodeLimits, Samples, decode_blocks
 from mmret.audio.ffmpeg import FFMPEG_SUFFIXES
-from mmret.audio.worker_protocol import BLOCK, FAILED, FINISHED, HEADER, MAX_PAYLOAD, Request
+from mmret.audio.worker_protocol import (
+    FAILED,
+    FINISHED,
+    GO_ON,
+    HEADER,
+    MAX_REASON,
+    SAMPLES,
+    SHARED_SAMPLES,
+    Request,
+)
 from mmret.errors import AudioError
 
-_PIPE_BYTES = 1 << 20
+_MOST = {SAMPLES: SHARED_SAMPLES, FINISHED: SHARED_SAMPLES, FAILED: MAX_REASON}  # that an answer may count
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,10 @@ class WorkerLimits:
         if min(asdict(self).values()) <= 0:
             raise ValueError(f"limits must be above zero: {self}")
 
+
+# The C library would give the buffers of each recording back to the system and fault them in again for the next one,
+# which costs a quarter of the time of decoding a WAV file.
+_KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**26), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
 
 _DEFAULT_LIMITS = DecodeLimits()
 _DEFAULT_WORKER_LIMITS = WorkerLimits()
@@ -75,7 +88,7 @@ class IsolatedDecoder:
         self._lock = threading.Lock()
 
     def __call__(self, path: str | os.PathLike[str], sample_rate: int) -> Iterator[Samples]:
-        """Blocks (time,) of a recording at sample_rate; raises AudioError(path, reason).
+        """Samples (time,) of a recording at sample_rate, in pieces; raises AudioError(path, reason).
 
         ffmpeg, which reads some formats, is a process of its own already.
         """
@@ -86,7 +99,7 @@ class IsolatedDecoder:
         worker = self._take()
         whole = False
         try:
-            yield from worker.blocks(path, sample_rate, self._limits)
+            yield from worker.pieces(path, sample_rate, self._limits)
             whole = True
         except AudioError:
             whole = worker.at_rest
@@ -134,18 +147,22 @@ class _Worker:
     def __init__(self, command: tuple[str, ...], limits: WorkerLimits) -> None:
         self._limits = limits
         self.at_rest = True
-        self._process = subprocess.Popen(
-            # -P: a folder of recordings may hold a soundfile.py
-            [sys.executable, "-P", *command, str(limits.memory_bytes), str(limits.open_files)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=_environment(),
-            bufsize=0,
-        )
+        shared = _shared_memory()
+        try:
+            self._memory = mmap.mmap(shared, 4 * SHARED_SAMPLES, prot=mmap.PROT_READ)
+            self._process = subprocess.Popen(
+                # -P: a folder of recordings may hold a soundfile.py
+                [sys.executable, "-P", *command, str(limits.memory_bytes), str(limits.open_files), str(shared)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=_environment(),
+                bufsize=0,
+                pass_fds=[shared],
+            )
+        finally:
+            os.close(shared)
         assert self._process.stdout is not None
-        with suppress(OSError):  # fewer waits for each other; the system may allow no such pipe
-            fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._process.stdout, selectors.EVENT_READ)
 
@@ -153,27 +170,32 @@ class _Worker:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def blocks(self, path: Path, sample_rate: int, limits: DecodeLimits) -> Iterator[Samples]:
+    def pieces(self, path: Path, sample_rate: int, limits: DecodeLimits) -> Iterator[Samples]:
         """Send a request and pass on what comes back, until its end or a fault."""
         self.at_rest = False
         cpu_s, extra = self._limits.cpu_s, self._limits.extra_s_per_s
-        self._send(path, Request(os.fsencode(path.absolute()), sample_rate, cpu_s, extra, limits))
-        waited_s, samples = 0.0, 0
-        while True:
+        request = Request(os.fsencode(path.absolute()), sample_rate, cpu_s, extra, limits)
+        self._send(path, request.packed())
+        waited_s, samples, kind = 0.0, 0, SAMPLES
+        while kind == SAMPLES:
             started_s = time.monotonic()
-            budget_s = self._limits.wall_s + extra * samples / sample_rate
-            kind, payload = self._answer(path, started_s + budget_s - waited_s)
+            deadline_s = started_s + self._limits.wall_s + extra * samples / sample_rate - waited_s
+            kind, number = self._answer(path, deadline_s)
+            if kind == FAILED:
+                reason = self._read(path, number, deadline_s).decode(errors="replace")
+                self.at_rest = True
+                raise AudioError(path, reason)
             waited_s += time.monotonic() - started_s
-            if kind != BLOCK:
-                break
-            block = np.frombuffer(payload, np.float32)
-            samples += len(block)
+            # copied, because the worker may write there at any time
+            piece = np.frombuffer(self._memory, np.float32, number).copy()
+            samples += number
             if samples > (limits.max_seconds + 1) * sample_rate:
                 raise AudioError(path, f"over the limit of {limits.max_seconds:.0f} s (max_seconds)")
-            yield block
-        self.at_rest = True
-        if kind == FAILED:
-            raise AudioError(path, payload.decode(errors="replace"))
+            if kind == SAMPLES:
+                self._send(path, GO_ON)
+            self.at_rest = kind == FINISHED
+            if number:
+                yield piece
 
     def kill(self) -> None:
         """End the process, whatever it does, and let go of its pipes."""
@@ -183,20 +205,21 @@ class _Worker:
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             pipe.close()
+        self._memory.close()
 
-    def _send(self, path: Path, request: Request) -> None:
+    def _send(self, path: Path, data: bytes) -> None:
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(request.packed())
+            self._process.stdin.write(data)
         except BrokenPipeError:
             raise self._ended(path) from None
 
-    def _answer(self, path: Path, deadline_s: float) -> tuple[bytes, bytearray]:
-        """Kind and payload of the next answer."""
-        kind, size = struct.unpack(HEADER, self._read(path, struct.calcsize(HEADER), deadline_s))
-        if kind not in (BLOCK, FAILED, FINISHED) or size > MAX_PAYLOAD or (kind == BLOCK and size % 4):
+    def _answer(self, path: Path, deadline_s: float) -> tuple[bytes, int]:
+        """Kind and number of the next answer."""
+        kind, number = struct.unpack(HEADER, self._read(path, struct.calcsize(HEADER), deadline_s))
+        if number > _MOST.get(kind, -1):
             raise AudioError(path, "decoder gave an answer that is none")
-        return kind, self._read(path, size, deadline_s)
+        return kind, number
 
     def _read(self, path: Path, size: int, deadline_s: float) -> bytearray:
         assert self._process.stdout is not None
@@ -205,7 +228,7 @@ class _Worker:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0 or not self._selector.select(left_s):
                 raise AudioError(path, f"decoder stopped after {self._limits.wall_s:g} s without an end (wall_s)")
-            part = os.read(self._process.stdout.fileno(), min(size - len(parts), _PIPE_BYTES))
+            part = os.read(self._process.stdout.fileno(), size - len(parts))
             if not part:
                 raise self._ended(path)
             parts += part
@@ -219,7 +242,15 @@ class _Worker:
         return AudioError(path, f"decoder stopped by signal {-code}{limit}")
 
 
+def _shared_memory() -> int:
+    """Descriptor of memory for a load of samples, of a length that no process can change: reading it never faults."""
+    descriptor = os.memfd_create("mmret-samples", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(descriptor, 4 * SHARED_SAMPLES)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return descriptor
+
+
 def _environment() -> dict[str, str]:
-    """Variables of a worker: the modules of this process, one thread."""
+    """Variables of a worker: the modules of this process, one thread, memory that is kept from file to file."""
     modules = os.pathsep.join(place for place in sys.path if Path(place).is_absolute())
-    return {**os.environ, "PYTHONPATH": modules, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return {**os.environ, "PYTHONPATH": modules, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **_KEPT_MEMORY}

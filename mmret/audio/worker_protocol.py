@@ -1,17 +1,25 @@
-"""What goes through the pipes between a decoder's worker and its reader; nothing in it is code."""
+"""What goes between a decoder's worker and its reader: lines and counts in pipes, samples in memory that both have.
+
+Nothing in it is code. A worker fills the memory and tells how far; samples cross in one copy on either side, and a
+recording of some seconds in one answer, where a pipe would wake both processes for each of its blocks.
+"""
 
 from __future__ import annotations
 
 import json
 import struct
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from mmret.audio.decode import DecodeLimits
 
-HEADER = "<cI"  # kind and number of bytes that follow
-BLOCK, FAILED, FINISHED = b"B", b"F", b"E"
-MAX_PAYLOAD = 2**26  # a block of 65,536 frames at 1 kHz is 25 MB at 96 kHz
+HEADER = "<cI"  # kind and a number
+SAMPLES = b"S"  # number of samples that lie in the memory; more follow after GO_ON
+FINISHED = b"E"  # number of samples that lie in the memory, the last ones
+FAILED = b"F"  # number of bytes of a reason, which follow
+GO_ON = b"\n"
+SHARED_SAMPLES = 2**20  # a minute at 16 kHz
+MAX_REASON = 2**16
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,7 @@ class Request:
 
     def packed(self) -> bytes:
         """As bytes, in one line."""
-        facts = {**asdict(self), "path": self.path.hex()}
+        facts = {**vars(self), "path": self.path.hex(), "limits": vars(self.limits)}
         return json.dumps(facts).encode() + b"\n"
 
     @classmethod
@@ -39,6 +47,6 @@ class Request:
         return cls(**{**facts, "path": bytes.fromhex(facts["path"]), "limits": DecodeLimits(**facts["limits"])})
 
 
-def answer(kind: bytes, payload: bytes = b"") -> bytes:
+def answer(kind: bytes, number: int) -> bytes:
     """An answer as bytes."""
-    return struct.pack(HEADER, kind, len(payload)) + payload
+    return struct.pack(HEADER, kind, number)

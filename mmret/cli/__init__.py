@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from mmret import __version__
-from mmret.cli import classify, convert, demo, export, index, maintenance, search
+from mmret.cli import classify, cluster, convert, demo, embed, export, finetune, index, maintenance, murmur, search
 from mmret.cli.exit_codes import CANNOT_CONTINUE, INTERRUPTED, PIPE_CLOSED
 from mmret.cli.printing import note, shown
 from mmret.errors import MmretError
@@ -47,7 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _verbs in (index, maintenance, search, classify, export, convert, demo):
+for _verbs in (index, maintenance, search, cluster, classify, murmur, finetune, embed, export, convert, demo):
     _verbs.register(app)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,9 @@ from mmret.cli.index import DEFAULT_MODEL, Json, Runtime, RuntimeName
 from mmret.cli.printing import note, print_json, shown
 
 if TYPE_CHECKING:
-    from mmret.tasks.classify import Classification
+    from mmret.tasks.classify import Classification, FailedFile
+
+    Outcome = Classification | FailedFile
 
 DEFAULT_PROMPT = "{label} can be heard"  # that of mmret.metrics.prompts, which is too heavy for --help
 
@@ -23,23 +26,34 @@ def register(app: typer.Typer) -> None:
 
 def classify(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Recordings, or folders of them.")],
-    labels: Annotated[str, typer.Option("--labels", help='Labels with commas between them: "dog, rain, siren".')],
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels", help='Labels with commas between them: "dog, rain, siren"; a classifier of yours has its own.'
+        ),
+    ] = None,
     prompt: Annotated[str, typer.Option("--prompt", help="Sentence made of each label.")] = DEFAULT_PROMPT,
-    model: Annotated[str, typer.Option("--model", help="Name, folder or hub id of the model.")] = DEFAULT_MODEL,
+    model: Annotated[
+        str, typer.Option("--model", help="Name, folder or hub id of the model, or what mmret finetune wrote.")
+    ] = DEFAULT_MODEL,
     runtime: Runtime = RuntimeName.AUTO,
     json: Json = False,
 ) -> None:
-    """Rank labels for each recording, best first; the score is the cosine between sound and sentence."""
-    names = parse_labels(labels)
+    """Rank labels for each recording, best first, by the cosine between sound and sentence.
+
+    With a classifier that mmret finetune wrote as the model: by the probabilities of its own labels.
+    """
+    from mmret.tasks.classifier import is_classifier
+    from mmret.tasks.classify import FailedFile, find_files
+
+    own = is_classifier(model)
+    names = _given_labels(labels, own=own, model=model)
     if "{label}" not in prompt:
         raise typer.BadParameter('the prompt needs {label} in it: "the sound of {label}"')
-    from mmret.encoder import Encoder
-    from mmret.tasks.classify import FailedFile, classify_each, find_files
-
     files = find_files(paths)  # a mistyped path is told before a model is loaded
-    encoder = Encoder.from_pretrained(model, runtime=runtime)
+    outcomes = _recognised(model, runtime, files) if own else _compared(model, runtime, files, names, prompt)
     failed = False
-    for outcome in classify_each(encoder, files, names, prompt=prompt):
+    for outcome in outcomes:
         if isinstance(outcome, FailedFile):
             failed = True
             note(f"{shown(outcome.path)}: {shown(outcome.reason)}")
@@ -47,6 +61,30 @@ def classify(
             _print(outcome, json)
     if failed:
         raise typer.Exit(1)
+
+
+def _given_labels(labels: str | None, *, own: bool, model: str) -> list[str]:
+    if own and labels is not None:
+        raise typer.BadParameter(f"{model} has labels of its own; leave --labels out")
+    if not own and labels is None:
+        raise typer.BadParameter('give at least one label: --labels "dog, rain, siren"')
+    return parse_labels(labels) if labels is not None else []
+
+
+def _recognised(model: str, runtime: RuntimeName, files: list[Path | FailedFile]) -> Iterator[Outcome]:
+    from mmret.tasks.classifier import open_classifier
+    from mmret.tasks.classify import recognise_each
+
+    return recognise_each(open_classifier(model, runtime=runtime), files)
+
+
+def _compared(
+    model: str, runtime: RuntimeName, files: list[Path | FailedFile], labels: list[str], prompt: str
+) -> Iterator[Outcome]:
+    from mmret.encoder import Encoder
+    from mmret.tasks.classify import classify_each
+
+    return classify_each(Encoder.from_pretrained(model, runtime=runtime), files, labels, prompt=prompt)
 
 
 def parse_labels(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,13 @@ import typer
 
 from mmret.cli.index import Json
 from mmret.cli.printing import print_json, shown
+
+
+class PrecisionName(StrEnum):
+    """Numbers of the audio tower."""
+
+    FP32 = "fp32"
+    INT8 = "int8"
 
 
 def register(app: typer.Typer) -> None:
@@ -20,9 +28,13 @@ def export(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder that torch can load.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; it must not exist.")],
     name: Annotated[str | None, typer.Option("--name", help="Name of the model; the folder's own by default.")] = None,
+    precision: Annotated[
+        PrecisionName,
+        typer.Option("--precision", help="int8 hears several times as fast on onnxruntime, vectors nearly the same."),
+    ] = PrecisionName.FP32,
     json: Json = False,
 ) -> None:
-    """Write a model folder that runs on onnxruntime and on torch with the same vectors."""
+    """Write a model folder that runs without torch: in fp32 on every runtime with the same vectors."""
     from mmret._optional import require
 
     for package in ("torch", "transformers", "onnx"):
@@ -33,7 +45,7 @@ def export(
     if not (model / "config.json").is_file():  # transformers would take it for a hub id and go to the network
         raise ModelFormatError(f"{model} is no model folder: it has no config.json")
     try:
-        folder = export_folder(model, out, name=name)
+        folder = export_folder(model, out, name=name, precision=precision)
     except ValueError as error:  # what transformers says of a folder that it cannot make sense of
         raise ModelFormatError(f"{model} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
     if json:

@@ -1,21 +1,25 @@
-"""Verbs that keep an index in good order: compact, migrate, salvage."""
+"""Verbs that keep an index in good order: compact, migrate, check, salvage."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmret.cli.index import IndexFolder, Json
+from mmret.cli.index import IndexFolder, Json, Model, open_index
 from mmret.cli.printing import counted, note, print_json, shown
+
+if TYPE_CHECKING:
+    from mmret.tasks.deep_check import DeepReport
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command."""
     app.command("compact")(compact)
     app.command("migrate")(migrate)
+    app.command("check")(check)
     app.command("salvage")(salvage)
 
 
@@ -43,6 +47,44 @@ def migrate(folder: IndexFolder, json: Json = False) -> None:
         typer.echo(f"{shown(folder)}: has format {report.has} already")
     else:
         typer.echo(f"{shown(folder)}: format {report.had} became {report.has}")
+
+
+def check(
+    folder: IndexFolder,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Encode a sample of the recordings again, too, and compare.")
+    ] = False,
+    model: Model = None,
+    json: Json = False,
+) -> None:
+    """Read every row and vector of an index and list what is damaged."""
+    from mmret.tasks.maintenance import check_index
+
+    report = check_index(folder)
+    again = None
+    if deep and not report.problems:  # damaged vectors are not worth comparing
+        with open_index(folder, model=model) as opened:
+            again = opened.check_deep()
+    problems = [*report.problems, *(again.problems if again else [])]
+    if json:
+        print_json({"index": folder, **asdict(report), **({"deep": asdict(again)} if again else {})})
+    else:
+        for problem in problems:
+            typer.echo(shown(problem))
+        if again:
+            _tell(again)
+        state = counted(len(problems), "problem") if problems else "nothing is damaged"
+        typer.echo(f"{counted(report.windows, 'window')}, {report.vector_bytes / 2**20:.1f} MiB of vectors: {state}")
+    if problems:
+        raise typer.Exit(1)
+
+
+def _tell(report: DeepReport) -> None:
+    """Say which recordings could not be compared, and how many windows could."""
+    for paths, reason in ((report.missing, "is not there"), (report.changed, "has changed since it was indexed")):
+        for path in paths:
+            note(f"{shown(path)}: {reason}, so its windows were not compared")
+    typer.echo(f"{counted(report.compared, 'window')} encoded again, {len(report.problems)} of them differ")
 
 
 def salvage(

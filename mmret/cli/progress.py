@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -55,6 +56,27 @@ class Pace:
         """For people."""
         left = "" if self.left_s is None else f", {duration(self.left_s)} left"
         return f"{self.files_per_s:.1f} files/s, {self.audio_hours_per_hour:.0f} audio-hours/h{left}"
+
+
+@contextmanager
+def counting_bar(what: str, total: int) -> Iterator[Callable[[int], None] | None]:
+    """A bar on stderr for a known number of recordings; None away from a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+
+        def advance(done: int) -> None:
+            bar.update(task, completed=done)
+            if done == total:
+                bar.stop()  # what comes after may have a bar of its own
+
+        yield advance
 
 
 @contextmanager

@@ -6,17 +6,19 @@ import math
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from mmret.cli.index import IndexFolder, Json, Model, open_index
+from mmret.cli.index import IndexFolder, Json, Model, encoder_for
 from mmret.cli.printing import note, print_json, shown
 
 if TYPE_CHECKING:
     from mmret.tasks.search import Hit, Index
 
+QUERIES_TOGETHER = 64
 Count = Annotated[int, typer.Option("-k", min=1, help="How many hits.")]
 
 
@@ -27,6 +29,9 @@ def _number(min_score: float | None) -> float | None:
     return min_score
 
 
+Approximate = Annotated[
+    bool, typer.Option("--approximate", help="Read only the clusters near the query (made by mmret cluster).")
+]
 MinScore = Annotated[
     float | None, typer.Option("--min-score", callback=_number, help="Leave out hits below this cosine.")
 ]
@@ -46,6 +51,7 @@ def search(  # noqa: PLR0913 - the options of a command are its parameters
     k: Count = 10,
     min_score: MinScore = None,
     audio: Annotated[Path | None, typer.Option("--audio", help="Look for what sounds like this recording.")] = None,
+    approximate: Approximate = False,
     model: Model = None,
     json: Json = False,
 ) -> None:
@@ -54,7 +60,7 @@ def search(  # noqa: PLR0913 - the options of a command are its parameters
         raise typer.BadParameter('give either words ("a dog barking") or --audio FILE')
     if text is not None and not text.strip():
         raise typer.BadParameter("the words to look for are empty")
-    with open_index(folder, model=model) as index:
+    with _opened(folder, model, approximate=approximate, one_sentence=text not in (None, "-")) as index:
         for about, hits in _answers(index, text, audio, k=k, min_score=min_score):
             _print_hits(hits, about, json)
             if not hits:
@@ -67,13 +73,14 @@ def similar(  # noqa: PLR0913 - the options of a command are its parameters
     start: Annotated[float | None, typer.Option("--start", min=0, help="Start of the part, in seconds.")] = None,
     stop: Annotated[float | None, typer.Option("--stop", min=0, help="End of the part, in seconds.")] = None,
     k: Count = 10,
+    approximate: Approximate = False,
     model: Model = None,
     json: Json = False,
 ) -> None:
     """Find what sounds like a recording or a part of it, other than itself."""
     if stop is not None and stop <= (start or 0.0):
         raise typer.BadParameter("--stop must lie behind --start")
-    with open_index(folder, model=model) as index:
+    with _opened(folder, model, approximate=approximate) as index:
         hits = index.similar(file, start_s=start, stop_s=stop, k=k)
         _print_hits(hits, {}, json)
         if not hits:
@@ -87,10 +94,35 @@ def _answers(
     if audio is not None:
         yield {}, index.search_audio(audio, k=k, min_score=min_score)
     elif text == "-":
-        for query in filter(None, map(str.strip, sys.stdin)):
-            yield {"query": query}, index.search(query, k=k, min_score=min_score)
+        for queries in read_together(sys.stdin):
+            for query, hits in zip(queries, index.search_each(queries, k=k, min_score=min_score), strict=True):
+                yield {"query": query}, hits
     elif text is not None:
         yield {}, index.search(text, k=k, min_score=min_score)
+
+
+def read_together(lines: TextIO) -> Iterator[list[str]]:
+    """Queries that are searched together: many of a file, one of a pipe whose other end may wait for its answer."""
+    queries = filter(None, map(str.strip, lines))
+    together = QUERIES_TOGETHER if lines.seekable() else 1
+    while some := list(islice(queries, together)):
+        yield some
+
+
+def _opened(folder: Path, model: str | None, *, approximate: bool, one_sentence: bool = False) -> Index:
+    """An index to search; whoever asks approximately is told what that finds."""
+    from mmret.tasks.search import Index
+
+    encoder, _ = encoder_for(folder, model, one_sentence=one_sentence)
+    index = Index.open(folder, encoder, approximate=approximate)
+    if approximate:
+        _say_what_is_missed(index)
+    return index
+
+
+def _say_what_is_missed(index: Index) -> None:
+    shares = " and ".join(f"{one.recall:.3f} for {one.queries} {one.kind}" for one in index.recalls())
+    note(f"approximate: finds of the 10 nearest windows {shares}")
 
 
 def _say_why(index: Index, min_score: float | None) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmret.data.labelled import LabelledClip
 from mmret.data.tables import audio_folder, read_table, require_files
 from mmret.errors import DataLayoutError
 
@@ -54,6 +55,11 @@ def read_esc50(root: str | os.PathLike[str], *, folds: Collection[int] | None = 
         raise DataLayoutError(f"{table} names no clip of folds {sorted(folds or [])}; {WHERE}")
     require_files([clip.path for clip in clips], where=WHERE)
     return clips
+
+
+def read_esc50_labels(root: str | os.PathLike[str]) -> list[LabelledClip]:
+    """All clips with their label; the part is the number of the fold."""
+    return [LabelledClip(clip.path, (clip.label,), str(clip.fold)) for clip in read_esc50(root)]
 
 
 def class_names(clips: Collection[Clip]) -> list[str]:

@@ -7,37 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
-from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mmret.data.crops import Floats, crop_or_pad, draw_start, random_crop
 from mmret.data.log_mel_folder import LogMels
 from mmret.errors import DataLayoutError
 
 GeneratorOf = Callable[[int, int, int], np.random.Generator]
-Floats = TypeVar("Floats", bound=NDArray[np.floating])
 
 STATISTICS_CROPS = 5000
 EPS = float(np.finfo(np.float32).eps)
-
-
-def draw_start(available: int, frames: int, generator: np.random.Generator) -> int:
-    """Start of a crop, uniform in [0, available - frames): the reference leaves the last start out."""
-    return int(generator.integers(0, available - frames)) if available > frames else 0
-
-
-def crop_or_pad(log_mel: Floats, frames: int, start: int = 0) -> Floats:
-    """(..., mels, time) -> (..., mels, frames) from `start`; what is too short gets zeros, as the reference does.
-
-    Zero is loud in a log-mel that is not normalised yet: prefer recordings of at least `frames`.
-    """
-    missing = frames - log_mel.shape[-1]
-    if missing > 0:
-        return np.pad(log_mel, [(0, 0)] * (log_mel.ndim - 1) + [(0, missing)])  # type: ignore[return-value]
-    return log_mel[..., start : start + frames]  # type: ignore[return-value]
 
 
 def repeat_to(log_mel: Floats, frames: int) -> Floats:
@@ -66,9 +49,7 @@ def measure_statistics(
     # summed crop by crop: 5000 crops of 6 s would be a gigabyte
     values, mean, squares = 0, 0.0, 0.0
     for index in generator.integers(len(log_mels.names), size=crops):
-        log_mel = log_mels[int(index)]
-        start = draw_start(log_mel.shape[-1], frames, generator)
-        crop = crop_or_pad(log_mel, frames, start).astype(np.float64)
+        crop = random_crop(log_mels[int(index)], frames, generator).astype(np.float64)
         away = float(crop.mean()) - mean
         squares += float(crop.var()) * crop.size + away**2 * values * crop.size / (values + crop.size)
         values += crop.size

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Protocol
 
 import numpy as np
@@ -62,6 +62,43 @@ class LogMelMap:
     def __getitem__(self, index: int) -> Array:
         """Log-mel (mels, frames)."""
         return np.asarray(self.array[index])
+
+
+@dataclass(frozen=True)
+class _Selected:
+    """Some log-mels of others, in an order of their own."""
+
+    all: LogMels
+    rows: Sequence[int]
+    names: Sequence[str]
+
+    def __getitem__(self, index: int) -> Array:
+        """Log-mel (mels, frames)."""
+        return self.all[self.rows[index]]
+
+
+def selected(log_mels: LogMels, stems: Sequence[str]) -> LogMels:
+    """Those of the recordings with these names, without folder and suffixes, in this order."""
+    rows = _rows_by_stem(log_mels)
+    found = [rows[stem] for stem in stems]
+    return _Selected(log_mels, found, [log_mels.names[row] for row in found])
+
+
+def stored_among(log_mels: LogMels, stems: Sequence[str]) -> list[bool]:
+    """Whether there is a log-mel of each recording; DataLayoutError where there is none at all."""
+    rows = _rows_by_stem(log_mels)
+    stored = [stem in rows for stem in stems]
+    if not any(stored):
+        raise DataLayoutError(
+            f"none of {len(stems)} recordings has a log-mel; run train/prepare_log_mels.py on the training recordings"
+        )
+    return stored
+
+
+def _rows_by_stem(log_mels: LogMels) -> dict[str, int]:
+    rows = {PurePath(name).name.removesuffix(".npy").rpartition(".")[0]: row for row, name in enumerate(log_mels.names)}
+    rows |= {PurePath(name).name.removesuffix(".npy"): row for row, name in enumerate(log_mels.names)}
+    return rows
 
 
 def open_log_mels(folder: str | os.PathLike[str]) -> LogMels:

@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmret.data.log_mel_crops import LogMelCrops, crop_or_pad, draw_start, mix_background, repeat_to
+from mmret.data.crops import crop_or_pad, draw_start
+from mmret.data.log_mel_crops import LogMelCrops, mix_background, repeat_to
 from mmret.data.log_mel_folder import Array, LogMels
 from mmret.errors import DataLayoutError
 

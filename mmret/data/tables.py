@@ -28,6 +28,16 @@ def audio_folder(root: Path) -> Path:
     return folder if folder.is_dir() else root
 
 
+def first_of(faults: Sequence[str], named: int = 5) -> str:
+    """Faults for one line of a message: the first few, and how many more there are.
+
+    >>> first_of(["a is empty", "b is empty", "c is empty"], 2)
+    'a is empty; b is empty; and 1 more'
+    """
+    rest = [f"and {len(faults) - named} more"] if len(faults) > named else []
+    return "; ".join([*faults[:named], *rest])
+
+
 def require_files(paths: Sequence[Path], *, where: str) -> None:
     """Complain once about everything that is missing, with what to do about it."""
     missing = [path for path in paths if not path.is_file()]

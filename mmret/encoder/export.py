@@ -2,7 +2,8 @@
 
 Both graphs lie beside model.safetensors' numbers: every weight is an external reference to its place in that file
 (stored as float16, cast to float32 when the graph is opened). So torch and ONNX Runtime read the very same numbers,
-and the folder holds them once.
+and the folder holds them once. In int8 the audio graph holds its own numbers, and the weight file those of the text
+tower alone.
 """
 
 from __future__ import annotations
@@ -11,21 +12,39 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mmret._optional import require
+from mmret.audio.decode import decode_blocks
 from mmret.audio.logmel import LogMelConfig
-from mmret.encoder.manifest import AUDIO_GRAPH, TEXT_GRAPH, TOKENIZER, WEIGHTS, Manifest, file_digest
+from mmret.audio.segments import iter_segments
+from mmret.encoder.encoder import Encoder
+from mmret.encoder.manifest import (
+    AUDIO_GRAPH,
+    FP32,
+    INT8,
+    INT8_DYNAMIC,
+    TEXT_GRAPH,
+    TEXT_WEIGHTS,
+    TOKENIZER,
+    WEIGHTS,
+    Manifest,
+    file_digest,
+)
 from mmret.encoder.onnx_towers import OnnxTowers
-from mmret.encoder.torch_towers import DEFAULT_MAX_TOKENS, TorchTowers, load_towers
+from mmret.encoder.processor import adds_int8_exactly
+from mmret.encoder.quantise import check_vectors, quantise_convolutions, quantise_linear, sample_recordings
+from mmret.encoder.torch_towers import DEFAULT_MAX_TOKENS, LogMelTowers, TorchTowers, load_towers
+from mmret.encoder.towers import Vectors
 from mmret.errors import ModelFormatError
 
 OPSET = 17
@@ -65,14 +84,22 @@ class _Graph:
     axes: dict[str, dict[int, str]]
 
 
-def export_folder(model_folder: str | Path, out: str | Path, *, name: str | None = None) -> Path:
-    """Write OUT, a complete folder for both runtimes, from a ConvClap or M2D-CLAP folder; whole or not at all."""
+def export_folder(model_folder: str | Path, out: str | Path, *, name: str | None = None, precision: str = FP32) -> Path:
+    """Write OUT, a complete folder, from a ConvClap or M2D-CLAP folder; whole or not at all.
+
+    precision "fp32" writes a folder for every runtime, "int8" one whose audio tower is int8 and runs on ONNX Runtime.
+    ModelFormatError tells why a model has no such form, the cosine to fp32 where int8 would move its vectors too far.
+    """
     require("onnx", extra="models")
     model_folder, out = Path(model_folder), Path(out)
     if out.exists():
         raise ModelFormatError(f"{out} exists already; name a folder that does not")
     if not model_folder.is_dir():
         raise ModelFormatError(f"{model_folder} is no model folder")
+    if precision not in (FP32, INT8):
+        raise ModelFormatError(f"precision {precision!r} is not one of {FP32}, {INT8}")
+    if precision == INT8 and not adds_int8_exactly():
+        raise ModelFormatError("this processor has no VNNI, so int8 cannot be checked here; use --precision fp32")
     towers = load_towers(str(model_folder), model_folder)
     if towers.model.config.model_type not in _EXPORTED:
         raise ModelFormatError(
@@ -84,24 +111,66 @@ def export_folder(model_folder: str | Path, out: str | Path, *, name: str | None
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         folder = Path(scratch) / "model"
         folder.mkdir()
-        _write_folder(towers, model_folder, folder, name=name or out.name)
+        write = _write_fp32 if precision == FP32 else _write_int8
+        write(towers, model_folder, folder, name=name or out.name)
         folder.rename(out)
     return out
 
 
-def _write_folder(towers: TorchTowers, source: Path, folder: Path, *, name: str) -> None:
+def _write_fp32(towers: TorchTowers, source: Path, folder: Path, *, name: str) -> None:
     model = towers.model
-    _write_weights(model, folder)
+    _write_weights(model, folder / WEIGHTS)
     config = _without_places(model.config.to_dict()) | {"dtype": "float16"}
     (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    _write_graph(_graphs(model)[AUDIO_GRAPH], folder / AUDIO_GRAPH, folder / WEIGHTS)
     files = [WEIGHTS, AUDIO_GRAPH]
     if model.text_model is not None:
-        _write_tokenizer(towers, source, folder)
-        files += [TEXT_GRAPH, TOKENIZER]
-    for graph_name, graph in _graphs(model).items():
-        _write_graph(graph, folder / graph_name, folder / WEIGHTS)
-    _manifest(towers, name, {file: folder / file for file in files}).write(folder)
-    _check_export(towers, OnnxTowers(folder))
+        files += _write_text(towers, source, folder, weights=WEIGHTS)
+    _manifest(towers, name, folder, files).write(folder)
+    exported = OnnxTowers(folder)
+    _check_audio(towers, exported)
+    _check_text(towers, exported)
+
+
+def _write_int8(towers: TorchTowers, source: Path, folder: Path, *, name: str) -> None:
+    """Neither configuration nor audio weights: the folder is for ONNX Runtime alone, and says so when torch asks."""
+    model = towers.model
+    files = [AUDIO_GRAPH]
+    precision = _write_int8_graph(towers, folder)
+    if model.text_model is not None:
+        _write_weights(model, folder / TEXT_WEIGHTS, only="text_")
+        files += [TEXT_WEIGHTS, *_write_text(towers, source, folder, weights=TEXT_WEIGHTS)]
+    _manifest(towers, name, folder, files, precision).write(folder)
+    exported, recordings = OnnxTowers(folder), sample_recordings()
+    check_vectors(towers.name, Encoder(towers).encode_audio(recordings), Encoder(exported).encode_audio(recordings))
+    _check_text(towers, exported)
+
+
+def _write_int8_graph(towers: TorchTowers, folder: Path) -> str:
+    """Write the audio graph in int8, numbers inside; the precision that came of it."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        exact = Path(scratch) / AUDIO_GRAPH
+        _trace(_graphs(towers.model)[AUDIO_GRAPH], exact, fold=True)
+        if towers.model.config.model_type == "m2d_clap":
+            quantise_linear(exact, folder / AUDIO_GRAPH)
+            return INT8_DYNAMIC
+        assert isinstance(towers, LogMelTowers), towers
+        quantise_convolutions(exact, folder / AUDIO_GRAPH, _sample_log_mels(towers))
+        return INT8
+
+
+def _sample_log_mels(towers: LogMelTowers) -> list[NDArray[np.float32]]:
+    """Log-mels (1, 1, mels, frames) of the first window of every sample recording."""
+    rate = towers.sample_rate
+    firsts = [next(iter_segments(decode_blocks(path, rate), rate, towers.windows)) for path in sample_recordings()]
+    return [towers.log_mel([segment.waveform]).numpy() for segment in firsts]
+
+
+def _write_text(towers: TorchTowers, source: Path, folder: Path, *, weights: str) -> list[str]:
+    """Write tokenizer and text graph, which refers to `weights`; the names of both."""
+    _write_tokenizer(towers, source, folder)
+    _write_graph(_graphs(towers.model)[TEXT_GRAPH], folder / TEXT_GRAPH, folder / weights)
+    return [TEXT_GRAPH, TOKENIZER]
 
 
 def _without_places(config: dict[str, Any]) -> dict[str, Any]:
@@ -110,28 +179,37 @@ def _without_places(config: dict[str, Any]) -> dict[str, Any]:
     return {name: _without_places(value) if isinstance(value, dict) else value for name, value in kept.items()}
 
 
-def _check_export(towers: TorchTowers, exported: OnnxTowers) -> None:
-    """Refuse graphs that do not give torch's vectors, for windows of three lengths and sentences of two."""
+def _check_audio(towers: TorchTowers, exported: OnnxTowers) -> None:
+    """Refuse a graph that does not give torch's vectors, for windows of three lengths."""
     window = round(towers.windows.window_s * towers.sample_rate)
     noise = np.random.Generator(np.random.PCG64(0)).normal(0, 0.1, window).astype(np.float32)
     waves = noise, noise[window // 3 :], noise[: 1 + window // 20]
-    pairs = [(towers.audio([wave]), exported.audio([wave])) for wave in waves]
+    _check_equal(towers.name, [(towers.audio([wave]), exported.audio([wave])) for wave in waves])
+
+
+def _check_text(towers: TorchTowers, exported: OnnxTowers) -> None:
+    """Refuse a graph that does not give torch's vectors, for sentences of two lengths."""
     if towers.model.text_model is not None:
-        pairs += [(towers.text([words]), exported.text([words])) for words in _SENTENCES]
+        _check_equal(towers.name, [(towers.text([words]), exported.text([words])) for words in _SENTENCES])
+
+
+def _check_equal(name: str, pairs: Sequence[tuple[Vectors, Vectors]]) -> None:
     difference = max(float(np.abs(ours - theirs).max()) for ours, theirs in pairs)
     if not difference <= LARGEST_DIFFERENCE:  # true for NaN, too
-        raise ModelFormatError(f"the exported graphs of {towers.name} differ from torch by {difference:.1g}")
+        raise ModelFormatError(f"the exported graphs of {name} differ from torch by {difference:.1g}")
 
 
-def _write_weights(model: Any, folder: Path) -> None:
-    """Save the weights, matrices as float16, and put the rounded numbers back into the model."""
+def _write_weights(model: Any, path: Path, *, only: str = "") -> None:
+    """Save the weights whose names start with `only`, matrices as float16; put the rounded ones into the model."""
     stored = {
         key: (value.half() if value.is_floating_point() and value.ndim > 1 else value).contiguous()
         for key, value in model.state_dict().items()
+        if key.startswith(only)
     }
-    save_file(stored, folder / WEIGHTS, metadata={"format": "pt"})
-    (folder / WEIGHTS).chmod(0o644)
-    model.load_state_dict({key: value.to(model.state_dict()[key].dtype) for key, value in stored.items()})
+    save_file(stored, path, metadata={"format": "pt"})
+    path.chmod(0o644)
+    rounded = {key: value.to(model.state_dict()[key].dtype) for key, value in stored.items()}
+    model.load_state_dict(model.state_dict() | rounded)
 
 
 def _write_tokenizer(towers: TorchTowers, source: Path, folder: Path) -> None:
@@ -163,11 +241,20 @@ def _graphs(model: Any) -> dict[str, _Graph]:
 def _write_graph(graph: _Graph, path: Path, weights: Path) -> None:
     import onnx
 
+    # Folding would copy transposed and fused weights into the graph; ONNX Runtime folds when it opens it.
+    _trace(graph, path, fold=False)
+    model = onnx.load(str(path))
+    _refer_to_weights(model, weights)
+    path.write_bytes(model.SerializeToString())
+
+
+def _trace(graph: _Graph, path: Path, *, fold: bool) -> None:
+    """Write the graph as torch sees it, numbers inside; where it is to be quantised, norms folded into convolutions."""
     with warnings.catch_warnings():
-        # Of branches that tracing fixes: `_check_export` compares lengths that it was not traced with.
+        # Of branches that tracing fixes: `_check_audio` compares lengths that it was not traced with.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            graph.module,
+            graph.module.eval(),  # a new wrapper trains, and torch gives back to all parts the state it found it in
             tuple(graph.inputs.values()),
             str(path),
             input_names=list(graph.inputs),
@@ -175,13 +262,9 @@ def _write_graph(graph: _Graph, path: Path, weights: Path) -> None:
             dynamic_axes=graph.axes | {"embedding": {0: "batch"}},
             opset_version=OPSET,
             dynamo=False,
-            # Folding would copy transposed and fused weights into the graph; ONNX Runtime folds when it opens it.
-            do_constant_folding=False,
-            training=torch.onnx.TrainingMode.PRESERVE,
+            do_constant_folding=fold,
+            training=torch.onnx.TrainingMode.EVAL if fold else torch.onnx.TrainingMode.PRESERVE,
         )
-    model = onnx.load(str(path))
-    _refer_to_weights(model, weights)
-    path.write_bytes(model.SerializeToString())
 
 
 def _refer_to_weights(model: Any, weights: Path) -> None:
@@ -258,7 +341,7 @@ def _places(weights: Path) -> dict[str, _Place]:
     }
 
 
-def _manifest(towers: TorchTowers, name: str, files: Mapping[str, Path]) -> Manifest:
+def _manifest(towers: TorchTowers, name: str, folder: Path, files: Sequence[str], precision: str = FP32) -> Manifest:
     return Manifest(
         name=name,
         dim=towers.dim,
@@ -268,5 +351,6 @@ def _manifest(towers: TorchTowers, name: str, files: Mapping[str, Path]) -> Mani
         min_samples=getattr(towers.model.config, "min_samples", 0),
         log_mel=LogMelConfig.for_rate(towers.sample_rate),
         max_tokens=towers.max_tokens if TEXT_GRAPH in files else DEFAULT_MAX_TOKENS,
-        files={file: file_digest(path) for file, path in files.items()},
+        files={file: file_digest(folder / file) for file in files},
+        precision=precision,
     )

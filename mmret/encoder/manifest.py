@@ -16,7 +16,12 @@ FILE_NAME = "mmret.json"
 WEIGHTS = "model.safetensors"
 AUDIO_GRAPH = "audio.onnx"  # beside the weights: ONNX Runtime refuses references that leave a graph's folder
 TEXT_GRAPH = "text.onnx"
+TEXT_WEIGHTS = "text.safetensors"  # of a folder whose audio graph is int8 and holds its own numbers
 TOKENIZER = "tokenizer.json"
+FP32 = "fp32"
+INT8 = "int8"  # scales of the activations were measured beforehand
+INT8_DYNAMIC = "int8-dynamic"  # each run finds its own
+PRECISIONS = (FP32, INT8, INT8_DYNAMIC)
 FORMAT = 1
 MAX_BYTES = 1_000_000
 _BLOCK = 1 << 20
@@ -32,7 +37,10 @@ class FileDigest:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Contents of mmret.json. `min_samples`: shorter waveforms are repeated up to this length before encoding."""
+    """Contents of mmret.json.
+
+    `min_samples`: shorter waveforms are repeated up to this length before encoding. `precision` is the audio graph's.
+    """
 
     name: str
     dim: int
@@ -43,6 +51,7 @@ class Manifest:
     log_mel: LogMelConfig
     max_tokens: int
     files: dict[str, FileDigest] = field(default_factory=dict)
+    precision: str = FP32
 
     @property
     def windows(self) -> WindowConfig:
@@ -59,8 +68,9 @@ class Manifest:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON form."""
-        return {"format": FORMAT, **asdict(self)}
+        """The JSON form; fp32 goes without saying, as in folders that were written before there was a choice."""
+        facts = {"format": FORMAT, **asdict(self)}
+        return {key: value for key, value in facts.items() if (key, value) != ("precision", FP32)}
 
     def write(self, folder: Path) -> None:
         """Write mmret.json into a folder."""
@@ -111,6 +121,8 @@ def _check(manifest: Manifest) -> None:
     log_mel = manifest.log_mel
     counts = [manifest.dim, manifest.sample_rate, manifest.min_samples, manifest.max_tokens]
     counts += [log_mel.sample_rate, log_mel.n_mels, log_mel.n_fft, log_mel.win_length, log_mel.hop_length]
+    if manifest.precision not in PRECISIONS:
+        raise ValueError(f"precision {manifest.precision!r} is not one of {', '.join(PRECISIONS)}")
     if not isinstance(manifest.name, str) or not all(type(count) is int for count in counts):
         raise ValueError("a name or a whole number is of another kind")
     manifest.windows  # noqa: B018  # raises ValueError for windows that do not cover a recording

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,40 @@ import mmret.models  # noqa: F401  # registers our architectures with AutoModel
 from mmret.audio.logmel import LogMel, LogMelConfig
 from mmret.audio.segments import WindowConfig
 from mmret.encoder.config_limits import check_config_file, check_layers
-from mmret.encoder.manifest import FILE_NAME, WEIGHTS, Manifest, read_manifest
-from mmret.encoder.towers import NO_TEXT, Vectors, repeated, tokenizer_faults
+from mmret.encoder.manifest import FILE_NAME, FP32, WEIGHTS, Manifest, read_manifest
+from mmret.encoder.onednn_linear import use_onednn
+from mmret.encoder.towers import NO_TEXT, SceneFeatures, Vectors, repeated, tokenizer_faults
 from mmret.errors import MmretError, ModelFormatError
 from mmret.models.m2d_features import M2DFeatures
 
 FRAMES_PER_SECOND = 100
+LONGEST_SCENE_S = 60.0  # a longer recording is the mean of pieces of this length, so that memory has a bound
 DEFAULT_MAX_TOKENS = 512
+_OURS = ("conv_clap", "m2d", "m2d_clap")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
 
 
 def load_towers(name: str, folder: Path | None) -> TorchTowers:
     """Towers of a model folder, or of a hub id when folder is None."""
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
+
+    source = str(folder) if folder is not None else name
+    model = open_network(name, folder, AutoModel, known=_KINDS)
+    try:
+        kind = _KINDS[model.config.model_type]
+        return kind(name if folder is None else folder.absolute().name, source, model)
+    except MmretError:
+        raise
+    except Exception as error:  # transformers and the packages below it raise many kinds, some of their own
+        raise ModelFormatError(f"{name} cannot be loaded: {_first_line(error)}") from error
+
+
+def open_network(name: str, folder: Path | None, auto: Any, *, known: Collection[str] = _OURS) -> Any:
+    """A network of one of the `known` architectures in eval mode, on the GPU where there is one.
+
+    `auto` is transformers' AutoModel or one of its relatives; `name` is a hub id when folder is None.
+    """
+    from transformers import AutoConfig
 
     source = str(folder) if folder is not None else name
     try:
@@ -37,16 +58,16 @@ def load_towers(name: str, folder: Path | None) -> TorchTowers:
             check_config_file(folder)
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         check_layers(name, config.to_dict())
-        kind = _KINDS.get(config.model_type)
-        if kind is None:
-            known = ", ".join(sorted(_KINDS))
-            raise ModelFormatError(f"{name} is a {config.model_type} model; mmret encodes with {known}")
-        model, report = AutoModel.from_pretrained(
+        if config.model_type not in known:
+            raise ModelFormatError(
+                f"{name} is a {config.model_type} model; mmret encodes with {', '.join(sorted(known))}"
+            )
+        model, report = auto.from_pretrained(
             source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
         )
         _check_complete(name, model, report["missing_keys"])
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        return kind(name if folder is None else folder.absolute().name, source, model.eval().to(device))
+        use_onednn(model)
+        return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     except MmretError:
         raise
     except Exception as error:  # transformers and the packages below it raise many kinds, some of their own
@@ -68,6 +89,8 @@ class TorchTowers:
     """What all kinds share: a model, a tokenizer where there is one, and vectors out as numpy."""
 
     runtime = "torch"
+    precision = FP32
+    scenes: SceneFeatures | None = None
 
     def __init__(self, name: str, source: str, model: Any) -> None:
         self.name = name
@@ -138,49 +161,72 @@ class TorchTowers:
         return digest.hexdigest()
 
 
-class _LogMelTowers(TorchTowers):
+class LogMelTowers(TorchTowers):
     """Models of ours that hear the log-mel of mmret.audio."""
 
     def __init__(self, name: str, source: str, model: Any) -> None:
         super().__init__(name, source, model)
         self._front_end = LogMel(LogMelConfig.for_rate(self.sample_rate))
 
-    def _log_mel(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
+    def log_mel(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
         """Log-mel (n, 1, mels, frames) of waveforms (time,) of one length."""
         log_mel = np.stack([self._front_end(waveform) for waveform in waveforms])
         return torch.from_numpy(log_mel)[:, None].to(self.model.device)
 
+    def _m2d_scenes(self, encoder: Any) -> SceneFeatures:
+        """M2D's stacked features, whose mean over time is its scene embedding."""
+        features = M2DFeatures(encoder, "stacked")
 
-class _ConvClapTowers(_LogMelTowers):
+        @torch.inference_mode()
+        def columns(waveform: NDArray[np.float32]) -> Vectors:
+            vectors: Vectors = features.features(encoder.normalise(self.log_mel([waveform])))[0].float().cpu().numpy()
+            return vectors
+
+        dim = encoder.config.embed_dim * encoder.config.grid_size[0]
+        return SceneFeatures(dim, WindowConfig(LONGEST_SCENE_S, LONGEST_SCENE_S), columns)
+
+
+class _ConvClapTowers(LogMelTowers):
     def _describe(self) -> tuple[int, int, WindowConfig]:
         config = self.model.config
         return config.sample_rate, config.projection_dim, WindowConfig(config.window_s, config.hop_s)
 
+    def log_mel(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
+        """Log-mel (n, 1, mels, frames) of waveforms (time,) of one length, repeated where they are too short."""
+        return super().log_mel([repeated(waveform, self.model.config.min_samples) for waveform in waveforms])
+
     def _embed(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
-        long_enough = [repeated(waveform, self.model.config.min_samples) for waveform in waveforms]
-        vectors: Tensor = self.model.get_audio_features(self._log_mel(long_enough)).pooler_output
+        vectors: Tensor = self.model.get_audio_features(self.log_mel(waveforms)).pooler_output
         return vectors
 
 
-class _M2DClapTowers(_LogMelTowers):
+class _M2DClapTowers(LogMelTowers):
+    def __init__(self, name: str, source: str, model: Any) -> None:
+        super().__init__(name, source, model)
+        self.scenes = self._m2d_scenes(model.audio_model)
+
     def _describe(self) -> tuple[int, int, WindowConfig]:
         config = self.model.config
         return config.sample_rate, config.projection_dim, _m2d_windows(config.audio_config.input_size[1])
 
     def _embed(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
-        vectors: Tensor = self.model.get_audio_features(self._log_mel(waveforms)).pooler_output
+        vectors: Tensor = self.model.get_audio_features(self.log_mel(waveforms)).pooler_output
         return vectors
 
 
-class _M2DTowers(_LogMelTowers):
+class _M2DTowers(LogMelTowers):
     """An encoder without text: search by sound alone, with scene embeddings (mean over time)."""
+
+    def __init__(self, name: str, source: str, model: Any) -> None:
+        super().__init__(name, source, model)
+        self.scenes = self._m2d_scenes(model)
 
     def _describe(self) -> tuple[int, int, WindowConfig]:
         config = self.model.config
         return config.sample_rate, config.feature_dim, _m2d_windows(config.input_size[1])
 
     def _embed(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
-        normalised = self.model.normalise(self._log_mel(waveforms))
+        normalised = self.model.normalise(self.log_mel(waveforms))
         return M2DFeatures(self.model).features(normalised).mean(dim=1)
 
 

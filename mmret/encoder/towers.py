@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -17,15 +18,30 @@ Vectors = NDArray[np.float32]
 NO_TEXT = "reads no text: it has an audio tower only. Search with --audio FILE"
 
 
+@dataclass(frozen=True)
+class SceneFeatures:
+    """A model's own features of whole clips, where it has any beside its unit vectors: what its authors learn from.
+
+    `columns` takes a waveform (time,), at most windows.window_s long, and gives the features of equal steps of time,
+    (steps, dim), of any length; their mean is the scene embedding.
+    """
+
+    dim: int
+    windows: WindowConfig
+    columns: Callable[[NDArray[np.float32]], Vectors]
+
+
 class Towers(Protocol):
     """An audio tower and perhaps a text tower; every vector they return has length one."""
 
     name: str
     runtime: str
+    precision: str
     dim: int
     sample_rate: int
     windows: WindowConfig
     fingerprint: str
+    scenes: SceneFeatures | None
 
     def audio(self, waveforms: Sequence[NDArray[np.float32]]) -> Vectors:
         """Vectors (n, dim) of waveforms (time,) that all have the same length."""

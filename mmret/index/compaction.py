@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmret.errors import MmretError
+from mmret.index import cluster_file
 from mmret.index.proofs import put_all_proofs
 from mmret.index.segments_file import Block, SegmentMap
 from mmret.index.snapshot import read_segments
@@ -108,6 +109,8 @@ def _move(writer: IndexWriter, plan: _Plan, maps: Sequence[SegmentMap]) -> None:
             put_all_proofs(connection)
             connection.executemany("DELETE FROM block WHERE segment = ?", old)
             connection.executemany("DELETE FROM segment WHERE id = ?", old)
+            cluster_file.forget(connection)  # rows are elsewhere now
+        cluster_file.delete_unnamed(writer)
     finally:
         writer.discard()
         writer.delete_unnamed()  # the old files after a commit, the new ones without one

@@ -11,6 +11,7 @@ from pathlib import Path
 from mmret.errors import IndexCorrupt
 from mmret.index import schema
 from mmret.index.lock import WriterLock
+from mmret.index.place import refuse_network
 from mmret.index.proofs import put_all_proofs, rows_contradictions
 from mmret.index.row_writer import generation
 from mmret.index.seal import prove, replace_durably, settle
@@ -36,6 +37,7 @@ def migrate(folder: Path) -> int:
     """
     schema.require(folder)
     schema.check_header(folder)
+    refuse_network(folder)
     with WriterLock(folder), schema.sqlite_errors(folder), closing(schema.connect(folder, "rw")) as connection:
         had = schema.read_version(connection)
         if had == schema.FORMAT:

@@ -53,7 +53,11 @@ class Snapshot:
         """Live windows of a file, in order of id."""
         return self._windows("file = ?", (file,))
 
-    def _windows(self, condition: str, values: Sequence[int]) -> list[WindowRow]:
+    def windows_between(self, file: int, start_s: float, stop_s: float) -> list[WindowRow]:
+        """Live windows of a file that reach into or touch a span, in order of id."""
+        return self._windows("file = ? AND stop_s >= ? AND start_s <= ?", (file, start_s, stop_s))
+
+    def _windows(self, condition: str, values: Sequence[float]) -> list[WindowRow]:
         query = (
             "SELECT id, file, start_s, stop_s, segment, row FROM window "
             f"WHERE {condition} AND deleted_gen IS NULL ORDER BY id"
@@ -80,6 +84,12 @@ class Snapshot:
     def file_at(self, path: bytes) -> StoredFile | None:
         """Row of the file at an absolute path."""
         return find_file(self._connection, path)
+
+    def cache_row(self, kind: str) -> tuple[str, bytes] | None:
+        """File name and SHA-256 of the newest cache of a kind."""
+        query = "SELECT name, sha256 FROM cache WHERE kind = ? ORDER BY generation DESC"
+        row: tuple[str, bytes] | None = self._connection.execute(query, (kind,)).fetchone()
+        return row
 
     def totals(self) -> Totals:
         """Counts of what is searchable and what failed."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from mmret.errors import IndexCorrupt, IndexFormatError, MmretError
 from mmret.index import schema
 from mmret.index.lock import LOCK, WriterLock
+from mmret.index.place import refuse_network
 from mmret.index.seal import prove, prove_each, settle
 from mmret.index.segments_file import SEGMENT_BYTES, VECTORS, Layout, SegmentMap, sync_folder
 from mmret.index.snapshot import Snapshot
@@ -41,6 +42,7 @@ class IndexStore:
         `dtype` "f16" halves the vectors and rounds each number to 11 bits.
         """
         layout = Layout(dim, dtype)
+        refuse_network(folder)
         _make_folder(folder)
         if not may_become_index(folder):
             raise IndexFormatError(f"{folder} holds other files: it is no index, and none is made in it")
@@ -178,6 +180,7 @@ class IndexStore:
     def writer(self) -> Iterator[IndexWriter]:
         """The right to write, held until the block ends; IndexLocked when another has it."""
         self._check_usable()
+        refuse_network(self.folder)
         with (
             WriterLock(self.folder),
             schema.sqlite_errors(self.folder),

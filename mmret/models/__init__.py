@@ -10,6 +10,7 @@ from transformers import (
 )
 
 from mmret.models.conv_clap import ConvClapConfig, ConvClapModel
+from mmret.models.conv_clap_heads import ConvClapForAudioClassification
 from mmret.models.m2d import M2DConfig, M2DModel
 from mmret.models.m2d_checkpoint import convert_checkpoint, load_m2d_checkpoint, load_m2d_pretraining
 from mmret.models.m2d_clap import M2DClapConfig, M2DClapForPreTraining, M2DClapModel
@@ -19,6 +20,7 @@ from mmret.models.m2d_pretraining import M2DForPreTraining
 
 __all__ = [
     "ConvClapConfig",
+    "ConvClapForAudioClassification",
     "ConvClapModel",
     "M2DClapConfig",
     "M2DClapForPreTraining",
@@ -40,5 +42,6 @@ AutoModel.register(M2DConfig, M2DModel, exist_ok=True)
 AutoModel.register(M2DClapConfig, M2DClapModel, exist_ok=True)
 AutoModel.register(ConvClapConfig, ConvClapModel, exist_ok=True)
 AutoModelForAudioClassification.register(M2DConfig, M2DForAudioClassification, exist_ok=True)
+AutoModelForAudioClassification.register(ConvClapConfig, ConvClapForAudioClassification, exist_ok=True)
 AutoModelForPreTraining.register(M2DConfig, M2DForPreTraining, exist_ok=True)
 AutoModelForPreTraining.register(M2DClapConfig, M2DClapForPreTraining, exist_ok=True)

@@ -105,9 +105,16 @@ class ConvTower(nn.Module):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Log-mel (batch, 1, mels, frames), not normalised -> (batch, steps, frame_dim), one step for 16 frames."""
-        x = (log_mel - self.norm_stats[0]) / self.norm_stats[1]
+        return self.encode(self.normalise(log_mel))
+
+    def normalise(self, log_mel: Tensor) -> Tensor:
+        """Log-mel of any shape -> the same shape with the training set's mean 0 and deviation 1."""
+        return (log_mel - self.norm_stats[0]) / self.norm_stats[1]
+
+    def encode(self, normalised: Tensor) -> Tensor:
+        """`forward` of a log-mel that is normalised already."""
         # Channels last is the layout in which oneDNN's dense convolutions need no reordering.
-        x = self.layers(x.contiguous(memory_format=torch.channels_last))
+        x = self.layers(normalised.contiguous(memory_format=torch.channels_last))
         # As M2D's features: the frequency rows of a step stand side by side, so that pitch is not averaged away.
         return functional.gelu(self.to_frames(x.flatten(1, 2).transpose(1, 2)))
 
@@ -191,7 +198,10 @@ class ConvClapModel(ConvClapPreTrainedModel):
 
     def features(self, input_features: Tensor) -> Tensor:
         """Log-mel (batch, 1, mels, frames) -> (batch, frame_dim + teacher_dim): pooled frames, teacher embedding."""
-        frames = self.tower(input_features)
+        return self.pooled(self.tower(input_features))
+
+    def pooled(self, frames: Tensor) -> Tensor:
+        """The tower's frames (batch, steps, frame_dim) -> `features`."""
         return torch.cat([frames.mean(dim=1), self.teacher_heads.embedding_steps(frames).mean(dim=1)], dim=-1)
 
     def tag_logits(self, features: Tensor) -> Tensor:

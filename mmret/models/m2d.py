@@ -255,6 +255,12 @@ class M2DEncoder(M2DPreTrainedModel):
         """Normalised log-mel (batch, 1, mels, frames) -> the layers of `encode`, in one pass."""
         return self.encode(self.with_cls(self.patch_tokens(input_features)))
 
+    def encode_some(self, input_features: Tensor, kept: Tensor) -> Tensor:
+        """Last layer (batch, kept, dim), no CLS, of the tokens numbered `kept` (batch, kept) alone."""
+        tokens = self.patch_tokens(input_features)
+        tokens = tokens.gather(1, kept[..., None].expand(-1, -1, tokens.shape[-1]))
+        return self.encode(self.with_cls(tokens))[-1][:, 1:]
+
     def set_duration(self, frames: int) -> None:
         """Make `frames` the input length: positions are stretched (bicubic) for longer input, cropped for shorter."""
         rows, _ = self.config.grid_size

@@ -77,12 +77,24 @@ class M2DForAudioClassification(M2DPreTrainedModel):
         """Runtime features of the encoder, in the layout that the head was made for."""
         return M2DFeatures(self.m2d)
 
-    def forward(self, input_features: Tensor, labels: Tensor | None = None, **_: Any) -> SequenceClassifierOutput:
+    def normalise(self, log_mel: Tensor) -> Tensor:
+        """Log-mel of any shape, as the front end gives it -> what `forward` takes."""
+        return self.m2d.normalise(log_mel)
+
+    def forward(
+        self, input_features: Tensor, labels: Tensor | None = None, kept_tokens: Tensor | None = None, **_: Any
+    ) -> SequenceClassifierOutput:
         """Normalised log-mel (batch, 1, mels, frames) of any length -> `logits` (batch, classes).
 
         `labels` are class indices (batch,) or multi-hot rows (batch, classes); they add the matching `loss`.
+        `kept_tokens` (batch, kept) are the numbers of the tokens that structured patch-out leaves, in flat layout.
         """
-        logits = self.head(self.features.features(input_features).mean(dim=1))
+        if kept_tokens is None:
+            features = self.features.features(input_features)
+        else:
+            assert self.config.feature_layout == "flat", "patch-out leaves no whole columns to stack"
+            features = self.m2d.encode_some(input_features, kept_tokens)
+        logits = self.head(features.mean(dim=1))
         return SequenceClassifierOutput(loss=None if labels is None else label_loss(logits, labels), logits=logits)
 
     def frame_logits(self, input_features: Tensor) -> Tensor:

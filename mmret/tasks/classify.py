@@ -1,27 +1,38 @@
-"""Zero-shot classification: which of some labels fits each recording, without training on them."""
+"""Classification: which label fits each recording, by words without training, or by a classifier that was trained."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmret.errors import AudioError, MmretError
 from mmret.metrics.prompts import DEFAULT_TEMPLATE, caption
+from mmret.tasks.classifier import Classifier
 from mmret.tasks.indexing import SearchEncoder, find_audio
 from mmret.tasks.recordings import FailedFile, absolute
 
-__all__ = ["Classification", "ClassifyReport", "FailedFile", "LabelScore", "classify", "classify_each", "find_files"]
+__all__ = [
+    "Classification",
+    "ClassifyReport",
+    "FailedFile",
+    "LabelScore",
+    "classify",
+    "classify_each",
+    "find_files",
+    "recognise_each",
+]
 
 PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
 class LabelScore:
-    """A label and the cosine between its sentence and the sound, from -1 to 1; not a probability."""
+    """A label and its score: of words the cosine between sentence and sound, -1 to 1; of a classifier a probability."""
 
     label: str
     score: float
@@ -67,12 +78,23 @@ def classify_each(
     if not labels:
         raise ValueError("classification needs at least one label")
     sentences = encoder.encode_text([caption(label, prompt) for label in labels])  # (labels, dim)
+    yield from _ranked(files, labels, lambda file: sentences @ encoder.encode_audio([file])[0])
+
+
+def recognise_each(classifier: Classifier, files: Iterable[Path | FailedFile]) -> Iterator[Classification | FailedFile]:
+    """Yield the outcome of each file by a classifier's own labels."""
+    return _ranked(files, classifier.labels, classifier.probabilities)
+
+
+def _ranked(
+    files: Iterable[Path | FailedFile], labels: Sequence[str], score: Callable[[Path], NDArray[np.float32]]
+) -> Iterator[Classification | FailedFile]:
     for file in files:
         if isinstance(file, FailedFile):
             yield file
             continue
         try:
-            scores = sentences @ encoder.encode_audio([file])[0]
+            scores = score(file)
         except AudioError as error:
             yield FailedFile(file, error.reason)
             continue

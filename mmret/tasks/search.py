@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,37 +12,47 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mmret import __version__
 from mmret.audio.decode import decode_blocks
 from mmret.audio.excerpt import excerpt
-from mmret.errors import EncoderMismatch, IndexCorrupt, MmretError, QueryError
+from mmret.errors import MmretError, QueryError
 from mmret.index.check import CheckReport, check
+from mmret.index.cluster_file import StoredClusters, load
+from mmret.index.clusters import Recall
 from mmret.index.compaction import CompactReport, compact
-from mmret.index.merge import MergedHit, MergeOptions, ScoredWindow, merge_hits
-from mmret.index.rows import WindowRow
-from mmret.index.schema import FORMAT
-from mmret.index.search import Match, nearest
+from mmret.index.merge import MergedHit, MergeOptions
 from mmret.index.snapshot import Snapshot
 from mmret.index.store import IndexStore
+from mmret.tasks.clustering import ClusterReport, cluster_index
+from mmret.tasks.deep_check import DeepReport, deep_check
+from mmret.tasks.identity import (
+    IndexInfo,
+    check_dtype,
+    check_encoder,
+    describe,
+    failed_files,
+    identity_of,
+    model_of,
+)
 from mmret.tasks.indexing import Adder, AddReport, Decoder, SearchEncoder, find_audio
 from mmret.tasks.progress import AddProgress
 from mmret.tasks.recordings import FailedFile, Listing, absolute
+from mmret.tasks.request import NEAR_THE_BEST, Region, Request
 
 __all__ = [
     "AddProgress",
     "AddReport",
     "CheckReport",
+    "ClusterReport",
     "CompactReport",
+    "DeepReport",
     "FailedFile",
     "Hit",
     "Index",
     "IndexInfo",
     "MergeOptions",
+    "Recall",
     "SearchEncoder",
 ]
-
-NEAR_THE_BEST = MergeOptions(relative=0.9)
-MAX_WINDOWS_READ = 20_000
 
 PathLike = str | os.PathLike[str]
 
@@ -62,34 +70,14 @@ class Hit:
     windows: int
 
 
-@dataclass(frozen=True)
-class IndexInfo:
-    """What an index holds and which model made it."""
-
-    folder: Path
-    format: int
-    created: str
-    generation: int
-    files: int
-    failed: int
-    windows: int
-    seconds: float
-    vector_bytes: int
-    dim: int
-    dtype: str
-    model: str
-    encoder: str
-    fingerprint: str
-    window_s: float
-    hop_s: float
-
-
 class Index:
     """Searchable recordings in a folder. Use `Index.open`; close it, or use it in a `with` block."""
 
-    def __init__(self, store: IndexStore, encoder: SearchEncoder | None) -> None:
+    def __init__(self, store: IndexStore, encoder: SearchEncoder | None, *, approximate: bool = False) -> None:
         self._store = store
         self._encoder = encoder
+        self._approximate = approximate
+        self._clusters: StoredClusters | None = None
         self.folder = store.folder
 
     @classmethod
@@ -100,23 +88,25 @@ class Index:
         *,
         model: str | None = None,
         store: str | None = None,
+        approximate: bool = False,
     ) -> Index:
         """Open the index in `folder`; with an encoder, make it where there is none.
 
         Without an encoder an index can tell about itself and forget files, no more. `model` is noted in a new index
         as the name that finds the encoder again; the encoder's own name where it is not given. `store` is how a new
         index keeps its vectors: "f32", or "f16" for half the space and scores that differ from the fourth digit on.
+        `approximate` searches read the clusters near a query alone (see `cluster`); `recalls` tells what they find.
         """
         folder = absolute(folder)
         if encoder is not None and not IndexStore.exists(folder):
-            meta = {"encoder": _identity_of(encoder), "model": model or encoder.name}
+            meta = {"encoder": identity_of(encoder), "model": model or encoder.name}
             opened = IndexStore.create(folder, dim=encoder.dim, meta=meta, dtype=store or "f32")
         else:
             opened = IndexStore.open(folder)
-        index = cls(opened, encoder)
+        index = cls(opened, encoder, approximate=approximate)
         try:
-            _check_encoder(index, index._identity(), encoder)
-            _check_dtype(opened, store)
+            check_encoder(opened, encoder)
+            check_dtype(opened, store)
         except BaseException:
             opened.close()
             raise
@@ -156,10 +146,21 @@ class Index:
         self, text: str, *, k: int = 10, min_score: float | None = None, merge: MergeOptions | None = NEAR_THE_BEST
     ) -> list[Hit]:
         """The `k` places that match the words best; `merge=None` gives single windows."""
-        request = _Request(k, min_score, merge)
-        if not text.strip():
+        return self.search_each([text], k=k, min_score=min_score, merge=merge)[0]
+
+    def search_each(
+        self,
+        texts: Sequence[str],
+        *,
+        k: int = 10,
+        min_score: float | None = None,
+        merge: MergeOptions | None = NEAR_THE_BEST,
+    ) -> list[list[Hit]]:
+        """`search` for each of the texts, with the same hits; many together take a fraction of the time."""
+        request = Request(k, min_score, merge)
+        if not all(text.strip() for text in texts):
             raise QueryError("the words to look for are empty")
-        return self._hits(self._needed_encoder().encode_text([text])[0], request)
+        return self._hits(self._needed_encoder().encode_text(list(texts)), request)
 
     def search_audio(
         self,
@@ -172,7 +173,7 @@ class Index:
     ) -> list[Hit]:
         """The `k` places that sound most like a recording, or like its part from start_s to stop_s."""
         query = _sound(self._needed_encoder(), absolute(path), start_s, stop_s)
-        return self._hits(query, _Request(k, min_score, NEAR_THE_BEST))
+        return self._hits(query, Request(k, min_score, NEAR_THE_BEST))[0]
 
     def similar(
         self,
@@ -187,51 +188,44 @@ class Index:
         path = absolute(path)
         query = _sound(self._needed_encoder(), path, start_s, stop_s)
         region_s = (start_s or 0.0, float("inf") if stop_s is None else stop_s)
-        return self._hits(query, _Request(k, min_score, NEAR_THE_BEST, _Region(os.fsencode(path), *region_s)))
+        return self._hits(query, Request(k, min_score, NEAR_THE_BEST, Region(os.fsencode(path), *region_s)))[0]
 
     def info(self) -> IndexInfo:
         """Counts, sizes and the model of this index."""
-        meta, identity = self._store.meta, self._identity()
-        with self._store.rows() as snapshot:
-            totals = snapshot.totals()
-            generation = snapshot.generation
-        return IndexInfo(
-            folder=self.folder,
-            format=FORMAT,
-            created=meta.get("created", ""),
-            generation=generation,
-            files=totals.files,
-            failed=totals.failed,
-            windows=totals.windows,
-            seconds=totals.seconds,
-            vector_bytes=totals.vector_bytes,
-            dim=self._store.dim,
-            dtype=self._store.layout.dtype,
-            model=self.model,
-            encoder=str(identity["name"]),
-            fingerprint=str(identity["fingerprint"]),
-            window_s=float(identity["window_s"]),
-            hop_s=float(identity["hop_s"]),
-        )
+        return describe(self._store)
 
     def failures(self) -> list[FailedFile]:
         """Files that could not be indexed, with their reasons."""
-        with self._store.rows() as snapshot:
-            failed = [file for file in snapshot.files() if file.status == "failed"]
-        return [FailedFile(Path(os.fsdecode(file.path)), file.reason or "") for file in failed]
+        return failed_files(self._store)
 
     def compact(self) -> CompactReport:
         """Give back the space of what was removed or replaced; readers go on undisturbed."""
         return compact(self._store)
 
+    def cluster(self, sentences: Sequence[str] | None = None, *, recall: float = 0.99) -> ClusterReport:
+        """Prepare approximate searches, which find at least a share of `recall` of the nearest windows on average.
+
+        Measured with stored windows and with `sentences`, captions of the sample recordings if none are given.
+        """
+        return cluster_index(self._store, self._needed_encoder(), sentences, recall=recall)
+
+    def recalls(self) -> list[Recall]:
+        """What share of the nearest windows approximate searches find, as measured when clusters were built."""
+        with self._store.snapshot() as snapshot:
+            return self._loaded(snapshot).recalls
+
     def check(self) -> CheckReport:
         """Read every row and vector and list what is damaged."""
         return check(self._store)
 
+    def check_deep(self, *, decode: Decoder = decode_blocks) -> DeepReport:
+        """Encode a sample of the windows again and list those whose vectors are others now."""
+        return deep_check(self._store, self._needed_encoder(), decode=decode)
+
     @property
     def model(self) -> str:
         """Name, folder or hub id under which the index's encoder is found."""
-        return self._store.meta.get("model") or str(self._identity()["name"])
+        return model_of(self._store)
 
     def close(self) -> None:
         """Close the index's files."""
@@ -260,130 +254,41 @@ class Index:
         """Folder, model and dim on one line."""
         return f"Index({str(self.folder)!r}, model={self.model!r}, dim={self._store.dim})"
 
-    def _identity(self) -> dict[str, str | float]:
-        """What the index says about the encoder that made it."""
-        try:
-            identity = json.loads(self._store.meta["encoder"])
-            return {"name": "", **identity, "window_s": float(identity["window_s"]), "hop_s": float(identity["hop_s"])}
-        except (KeyError, TypeError, ValueError) as error:
-            raise IndexCorrupt(f"{self.folder}: what it says about its model cannot be read") from error
-
     def _needed_encoder(self) -> SearchEncoder:
         if self._encoder is None:
             raise MmretError(f"{self.folder} was opened without an encoder; open it with the model {self.model}")
         return self._encoder
 
-    def _hits(self, query: NDArray[np.float32], request: _Request) -> list[Hit]:
+    def _loaded(self, snapshot: Snapshot) -> StoredClusters:
+        self._clusters = load(snapshot, self._clusters)
+        return self._clusters
+
+    def _hits(self, queries: NDArray[np.float32], request: Request) -> list[list[Hit]]:
         with self._store.snapshot() as snapshot:
-            merged = request.merged(snapshot, query)
-            paths = snapshot.paths_of({int(hit.item) for hit in merged})
-        return [
-            Hit(
-                path=Path(os.fsdecode(paths[int(hit.item)])),
-                start_s=hit.start_s,
-                stop_s=hit.stop_s,
-                score=hit.score,
-                peak_start_s=hit.peak_start_s,
-                peak_stop_s=hit.peak_stop_s,
-                windows=hit.windows,
-            )
-            for hit in merged
-        ]
+            clusters = self._loaded(snapshot).clusters if self._approximate else None
+            merged = request.merged(snapshot, queries, clusters)
+            paths = snapshot.paths_of({int(hit.item) for hits in merged for hit in hits})
+        named = {file: Path(os.fsdecode(path)) for file, path in paths.items()}
+        return [[_hit(named[int(hit.item)], hit) for hit in hits] for hits in merged]
 
 
-@dataclass(frozen=True)
-class _Region:
-    """Part of a file that a search leaves out."""
-
-    path: bytes
-    start_s: float
-    stop_s: float
-
-
-@dataclass(frozen=True)
-class _Request:
-    """How many hits of which kind."""
-
-    k: int
-    min_score: float | None
-    merge: MergeOptions | None
-    without: _Region | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse a search for nothing."""
-        if self.k < 1:
-            raise QueryError(f"k is {self.k}, it must be at least 1")
-        if self.min_score is not None and math.isnan(self.min_score):
-            raise QueryError("min_score is not a number (NaN): no score is at least that")
-
-    def merged(self, snapshot: Snapshot, query: NDArray[np.float32]) -> list[MergedHit]:
-        """The best k hits; windows are read until there are k, or no more windows that could make one."""
-        left_out = None if self.without is None else snapshot.file_at(self.without.path)
-        keep = None if left_out is None else lambda window: not self._hides(window, left_out.id)
-        count = max(50, 10 * self.k)
-        while True:
-            matches = nearest(snapshot, query, count, keep=keep)
-            hits = self._joined(matches)
-            all_read = len(matches) < count or count >= MAX_WINDOWS_READ
-            if all_read or len(hits) >= self.k or (self.min_score is not None and matches[-1].score < self.min_score):
-                return hits
-            count *= 4
-
-    def _hides(self, window: WindowRow, file: int) -> bool:
-        assert self.without is not None
-        overlaps = window.start_s < self.without.stop_s and window.stop_s > self.without.start_s
-        return window.file == file and overlaps
-
-    def _joined(self, matches: list[Match]) -> list[MergedHit]:
-        windows = [
-            ScoredWindow(match.window.file, match.window.start_s, match.window.stop_s, match.score) for match in matches
-        ]
-        if self.merge is not None:
-            return merge_hits(windows, self.merge, min_score=self.min_score, top_k=self.k)
-        return [
-            MergedHit(one.item, one.start_s, one.stop_s, one.score, one.start_s, one.stop_s, 1)
-            for one in windows
-            if self.min_score is None or one.score >= self.min_score
-        ][: self.k]
-
-
-def _identity_of(encoder: SearchEncoder) -> str:
-    """What an index notes about the encoder that makes it."""
-    return json.dumps(
-        {
-            "name": encoder.name,
-            "fingerprint": encoder.fingerprint,
-            "sample_rate": encoder.sample_rate,
-            "window_s": encoder.windows.window_s,
-            "hop_s": encoder.windows.hop_s,
-            "mmret": __version__,
-        }
+def _hit(path: Path, merged: MergedHit) -> Hit:
+    return Hit(
+        path=path,
+        start_s=merged.start_s,
+        stop_s=merged.stop_s,
+        score=merged.score,
+        peak_start_s=merged.peak_start_s,
+        peak_stop_s=merged.peak_stop_s,
+        windows=merged.windows,
     )
 
 
-def _check_encoder(index: Index, theirs: Mapping[str, str | float], ours: SearchEncoder | None) -> None:
-    if ours is not None and theirs.get("fingerprint") != ours.fingerprint:
-        raise EncoderMismatch(
-            f"{index.folder} was made by {theirs['name']} ({str(theirs.get('fingerprint'))[:12]}); you opened it "
-            f"with {ours.name} ({ours.fingerprint[:12]}). Open it with --model {index.model}, or index the "
-            "recordings with the new model into another folder: mmret index PATH --to FOLDER --model MODEL"
-        )
-
-
-def _check_dtype(store: IndexStore, wanted: str | None) -> None:
-    if wanted not in {None, store.layout.dtype}:
-        raise MmretError(
-            f"{store.folder} stores its vectors as {store.layout.dtype}, which is chosen when an index is made. "
-            "Leave out --store, or index the recordings into another folder"
-        )
-
-
 def _sound(encoder: SearchEncoder, path: Path, start_s: float | None, stop_s: float | None) -> NDArray[np.float32]:
-    """Unit vector (dim,) of a recording or a part of it."""
+    """Unit vector (1, dim) of a recording or a part of it."""
     whole = start_s is None and stop_s is None
     clip = path if whole else excerpt(path, encoder.sample_rate, start_s or 0.0, stop_s)
-    vector: NDArray[np.float32] = encoder.encode_audio([clip])[0]
-    return vector
+    return encoder.encode_audio([clip])
 
 
 def _several(paths: PathLike | Iterable[PathLike]) -> list[PathLike]:

@@ -12,9 +12,16 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import yaml
 
 from mmret.errors import TrainingError
-from mmret.training.schedules import ConstantThenLinear, WarmupCosine, learning_rate_for_batch
+from mmret.training.schedules import (
+    ConstantThenLinear,
+    CosineUnderWarmup,
+    SetAfterStep,
+    WarmupCosine,
+    learning_rate_for_batch,
+)
 
-SCHEDULES = ("cosine", "constant_then_linear")
+SCHEDULES = ("cosine", "cosine_under_warmup", "constant_then_linear")
+OPTIMISERS = ("adamw", "sgd", "lars", "lars_matrices")
 PRECISIONS = ("no", "bf16", "fp16")
 SIMPLE = (int, float, bool, str, type(None))
 Config = TypeVar("Config")
@@ -22,11 +29,12 @@ Config = TypeVar("Config")
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """One run: its length in steps or epochs, its optimiser (AdamW), its schedule and what it leaves behind.
+    """One run: its length in steps or epochs, its optimiser, its schedule and what it leaves behind.
 
     batch_size counts samples of one process and one pass; a step sees batch_size * accumulation * processes.
     base_learning_rate, when given, sets learning_rate = base_learning_rate * samples of a step / 256.
     ema_decay keeps a moving average of the trained weights, saved as ema.safetensors.
+    optimiser: adamw (betas, amsgrad), sgd (momentum), lars (as timm's: scales what decays) or lars_matrices (MoCo's).
     """
 
     output_dir: str = ""
@@ -41,8 +49,11 @@ class TrainingConfig:
     warmup_epochs: float = 0.0
     schedule: str = "cosine"
     decay_fraction: float = 0.3
+    optimiser: str = "adamw"
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.95)
+    amsgrad: bool = False
+    momentum: float = 0.9
     clip_norm: float | None = 3.0
     precision: str = "no"
     ema_decay: float | None = None
@@ -57,6 +68,7 @@ class TrainingConfig:
         object.__setattr__(self, "betas", tuple(self.betas))
         _one_of("schedule", self.schedule, SCHEDULES)
         _one_of("precision", self.precision, PRECISIONS)
+        _one_of("optimiser", self.optimiser, OPTIMISERS)
         if (self.steps > 0) == (self.epochs > 0):
             raise TrainingError(f"give steps or epochs, one of them above 0: got {self.steps} and {self.epochs}")
         for name in ("batch_size", "accumulation", "save_every", "log_every", "keep_last"):
@@ -86,9 +98,11 @@ class TrainingConfig:
             base_learning_rate=None,
         )
 
-    def learning_rate_schedule(self) -> WarmupCosine | ConstantThenLinear:
+    def learning_rate_schedule(self) -> WarmupCosine | SetAfterStep | ConstantThenLinear:
         """Learning rate as a function of the step; for a config that in_steps has settled."""
         span = (self.learning_rate, float(self.warmup_steps), float(self.steps), self.min_learning_rate)
+        if self.schedule == "cosine_under_warmup":
+            return SetAfterStep(CosineUnderWarmup(*span))
         return WarmupCosine(*span) if self.schedule == "cosine" else ConstantThenLinear(*span, self.decay_fraction)
 
 

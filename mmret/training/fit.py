@@ -24,6 +24,7 @@ from mmret.training.checkpoint import Checkpoint, Checkpoints
 from mmret.training.config import TrainingConfig
 from mmret.training.interrupt import StopRequest, locked_folder
 from mmret.training.log import TrainingLog, progress_bar
+from mmret.training.optimisers import make_optimiser
 from mmret.training.prefetch import Prefetch, StepBatches
 from mmret.training.sampler import BatchOrder, seeded_torch, step_seed
 from mmret.training.weights import (
@@ -62,7 +63,7 @@ class Objective(Protocol):
     """An nn.Module whose forward(batch, generator) gives {"loss": scalar, ...}; the other scalars are logged.
 
     It may have after_step(step, total_steps), called when the weights have moved, with the number of the step from 0,
-    and parameter_groups(), a list of AdamW groups whose "lr" is the peak of the group.
+    and parameter_groups(), a list of the optimiser's groups whose "lr" is the peak of the group.
     """
 
     def __call__(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
@@ -337,14 +338,12 @@ class _Meter:
         return {n: float(self._accelerator.reduce(total, reduction="mean")) / count for n, total in sums.items()}
 
 
-def _optimiser(objective: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
+def _optimiser(objective: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     groups_of = getattr(objective, "parameter_groups", None)
     groups = groups_of() if groups_of is not None else default_parameter_groups(objective, config.weight_decay)
     for group in groups:
         group["lr_scale"] = group.get("lr", config.learning_rate) / config.learning_rate
-    return torch.optim.AdamW(
-        groups, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
-    )
+    return make_optimiser(groups, config)
 
 
 @contextmanager

@@ -31,6 +31,37 @@ class WarmupCosine:
 
 
 @dataclass(frozen=True)
+class CosineUnderWarmup:
+    """Linear from 0 to `peak` over `warmup`, then the cosine that has run since 0, as M2D is fine-tuned (EVAR, timm).
+
+    The cosine does not wait for the warm-up, so the rate drops a little where that ends.
+    """
+
+    peak: float
+    warmup: float
+    total: float
+    floor: float = 0.0
+
+    def __call__(self, position: float) -> float:
+        """Learning rate at a position in [0, total]."""
+        if position < self.warmup:
+            return self.peak * position / self.warmup
+        progress = min(position / self.total, 1.0)
+        return self.floor + (self.peak - self.floor) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+@dataclass(frozen=True)
+class SetAfterStep:
+    """A schedule that is asked after each step, as EVAR does: the first two steps run at the rate of position 0."""
+
+    schedule: CosineUnderWarmup
+
+    def __call__(self, step: float) -> float:
+        """Learning rate of a step, from 0."""
+        return self.schedule(max(step - 1, 0))
+
+
+@dataclass(frozen=True)
 class ConstantThenLinear:
     """Linear from 0 to `peak` over `warmup`, constant, then linear to `floor` over the last `decay_fraction`."""
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import stat
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +18,21 @@ from mmret.audio.decode import Samples
 from mmret.audio.isolated_worker import decoded, main
 from mmret.audio.worker_protocol import Request
 
-ANSWERS = 3  # first descriptor after the three standard ones
-
 
 def decode(request: Request) -> Iterator[Samples]:
     """Crash, stop, leave, take memory, talk nonsense, write a file; or decode."""
     harm = Path(os.fsdecode(request.path)).stem
     yield from HARMS.get(harm, lambda: iter(()))() or ()
     yield from decoded(request)
+
+
+def _answers() -> int:
+    """Descriptor of the pipe to the reader."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - iterdir would open one more
+        with suppress(OSError):
+            if int(name) > 2 and stat.S_ISFIFO(os.fstat(int(name)).st_mode):
+                return int(name)
+    raise AssertionError("no pipe")
 
 
 def _crash() -> None:
@@ -47,9 +56,10 @@ def _sleep() -> None:
 
 def _trickle() -> None:
     """Begin an answer that comes byte by byte."""
-    os.write(ANSWERS, b"B\xfc\xff\xff\x00")
+    os.write(_answers(), b"F\xff\xff\x00\x00")
+    answers = _answers()
     while True:
-        os.write(ANSWERS, b"x")
+        os.write(answers, b"x")
         time.sleep(0.02)
 
 
@@ -67,7 +77,7 @@ def _leave() -> None:
 
 
 def _nonsense() -> None:
-    os.write(ANSWERS, b"\x80\x04_pickle?")
+    os.write(_answers(), b"\x80\x04_pickle?")
     time.sleep(1_000)
 
 
@@ -97,4 +107,4 @@ HARMS = {
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), decode)
+    main(*map(int, sys.argv[1:]), decode=decode)

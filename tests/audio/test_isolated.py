@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmret.audio.decode import BLOCK_FRAMES, DecodeLimits, decode_blocks
-from mmret.audio.isolated import IsolatedDecoder, WorkerLimits
+from mmret.audio.decode import DecodeLimits, decode_blocks
+from mmret.audio.isolated import IsolatedDecoder, WorkerLimits, _shared_memory
+from mmret.audio.worker_protocol import SHARED_SAMPLES
 from mmret.errors import AudioError
 from tests.audio.sounds import FORMATS, wave, write
 
@@ -40,14 +41,36 @@ def joined(decode: IsolatedDecoder, path: Path) -> np.ndarray:
     return np.concatenate(list(decode(path, RATE)))
 
 
-def test_every_format_has_the_very_blocks_of_this_process(tmp_path: Path) -> None:
+def test_every_format_has_the_very_samples_of_this_process(tmp_path: Path) -> None:
     with IsolatedDecoder() as decode:
         for name, file_format, subtype, rate in FORMATS:
             path = write(tmp_path / name, wave(1.6, rate, 2), rate, file_format, subtype)
-            for one, other in zip(decode(path, RATE), decode_blocks(path, RATE), strict=True):
-                np.testing.assert_array_equal(one, other)
-                assert (one.dtype, one.flags.writeable) == (np.float32, True)
+            (samples,) = decode(path, RATE)  # short enough to come as one
+            np.testing.assert_array_equal(samples, np.concatenate(list(decode_blocks(path, RATE))))
+            assert (samples.dtype, samples.flags.writeable) == (np.float32, True)
         assert len(workers()) == 1  # the same one for all
+
+
+def test_a_recording_longer_than_the_shared_memory_comes_in_pieces(tmp_path: Path) -> None:
+    seconds = 2.5 * SHARED_SAMPLES / RATE
+    path = write(tmp_path / "long.wav", wave(seconds, 8_000, 1), 8_000, "WAV", "PCM_16")
+    with IsolatedDecoder() as decode:
+        pieces = list(decode(path, RATE))
+        assert [len(piece) for piece in pieces] == [SHARED_SAMPLES, SHARED_SAMPLES, SHARED_SAMPLES // 2]
+        np.testing.assert_array_equal(np.concatenate(pieces), np.concatenate(list(decode_blocks(path, RATE))))
+        with pytest.raises(AudioError, match="truncated"):
+            path.write_bytes(path.read_bytes()[:-1000])
+            list(decode(path, RATE))
+
+
+def test_a_worker_cannot_take_the_shared_memory_away() -> None:
+    shared = _shared_memory()
+    try:
+        for length in (0, 4 * SHARED_SAMPLES + 1):
+            with pytest.raises(PermissionError):
+                os.ftruncate(shared, length)
+    finally:
+        os.close(shared)
 
 
 @pytest.mark.parametrize("name", [b"bad\xff.wav", b"new\nline.wav", b"-rf.wav"])
@@ -112,14 +135,15 @@ def test_a_worker_that_died_while_idle_is_replaced(good: Path) -> None:
         assert workers() != {number}
 
 
-def test_a_reader_may_leave_early_and_nothing_is_left_over(good: Path) -> None:
+def test_a_reader_may_leave_early_and_nothing_is_left_over(tmp_path: Path, good: Path) -> None:
+    long = write(tmp_path / "long.wav", wave(1.5 * SHARED_SAMPLES / RATE, 8_000, 1), 8_000, "WAV", "PCM_16")
     before = len(list(Path("/proc/self/fd").iterdir()))
     with IsolatedDecoder() as decode:
-        blocks = decode(good, RATE)
-        assert 0 < len(next(blocks)) <= BLOCK_FRAMES
-        blocks.close()
+        pieces = decode(long, RATE)
+        assert len(next(pieces)) == SHARED_SAMPLES
+        pieces.close()
         assert len(joined(decode, good)) == 6 * RATE
-        unfinished = decode(good, RATE)
+        unfinished = decode(long, RATE)
         next(unfinished)
     unfinished.close()
     assert workers() == set()

@@ -17,15 +17,15 @@ from tests.tasks.fake_encoder import FakeEncoder, write_tone
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Run one command line; errors of mmret stay exceptions, in `result.exception`."""
     import mmret.encoder
-    from mmret.cli import classify, convert, demo, export, index, maintenance, search
+    from mmret.cli import classify, cluster, convert, demo, embed, export, finetune, index, maintenance, murmur, search
 
-    def from_pretrained(name_or_path: str, *, runtime: str = "auto") -> FakeEncoder:
+    def from_pretrained(name_or_path: str, *, runtime: str = "auto", one_sentence: bool = False) -> FakeEncoder:
         assert runtime in {"auto", "onnx", "torch"}
         return FakeEncoder(fingerprint="e" * 64 if name_or_path == "other" else "f" * 64)
 
     monkeypatch.setattr(mmret.encoder.Encoder, "from_pretrained", from_pretrained)
     app = typer.Typer()
-    for verbs in (index, maintenance, search, classify, convert, demo, export):
+    for verbs in (index, maintenance, search, cluster, classify, murmur, finetune, embed, convert, demo, export):
         verbs.register(app)
 
     def command(*words: str | Path, stdin: str | None = None) -> Result:

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from click.testing import Result
 
+from mmret.cli.index import RuntimeName
 from mmret.encoder import Encoder
+from mmret.encoder.encoder import RUNTIMES
 from mmret.errors import MissingExtra, ModelFormatError
 from mmret.models.conv_clap import ConvClapConfig, ConvClapModel
 from tests.tasks.fake_encoder import tone
@@ -46,9 +48,25 @@ def test_an_exported_folder_gives_the_same_vectors_on_both_runtimes(model: Path,
 
 
 def test_json_names_the_folder(run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmret.encoder.export.export_folder", lambda model, out, *, name: out)
+    monkeypatch.setattr("mmret.encoder.export.export_folder", lambda model, out, *, name, precision: out)
     result = run("export", model, tmp_path / "out", "--json")
     assert json.loads(result.stdout) == {"model": str(tmp_path / "out")}
+
+
+@pytest.mark.parametrize(("arguments", "precision"), [((), "fp32"), (("--precision", "int8"), "int8")])
+def test_precision_is_passed_on(
+    run: Run, model: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], precision: str
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "mmret.encoder.export.export_folder", lambda model, out, *, name, precision: asked.append(precision) or out
+    )
+    result = run("export", model, "out", *arguments)
+    assert (result.exit_code, asked) == (0, [precision])
+
+
+def test_runtimes_of_the_command_are_those_of_the_encoder() -> None:
+    assert tuple(RuntimeName) == RUNTIMES
 
 
 def test_what_is_no_model_folder_is_refused_without_a_network(run: Run, model: Path, tmp_path: Path) -> None:

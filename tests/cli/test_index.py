@@ -6,11 +6,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from click.testing import Result
 
 from mmret.cli.printing import counted, shown
 from mmret.errors import EncoderMismatch, IndexCorrupt, IndexFormatError, MmretError, ModelFormatError
 from tests.index.old_formats import write_old_index
+from tests.tasks.fake_encoder import write_tone
 
 Run = Callable[..., Result]
 
@@ -135,6 +137,31 @@ def test_check_lists_damage_with_exit_code_1(run: Run, sounds: Path, tmp_path: P
     refused = run("search", tmp_path / "index", "800")
     assert isinstance(refused.exception, IndexCorrupt)
     assert f"mmret salvage {tmp_path / 'index'} OUT" in str(refused.exception)
+
+
+def test_a_deep_check_tells_differing_vectors_from_recordings_that_are_gone(
+    run: Run, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("index", sounds, "--to", tmp_path / "index")
+    assert "9 windows encoded again, 0 of them differ\n" in run("check", "--deep", tmp_path / "index").stdout
+    (sounds / "200.wav").unlink()
+    write_tone(sounds / "800.wav", 900)
+    result = run("check", "--deep", tmp_path / "index")
+    assert result.exit_code == 0
+    assert f"{sounds / '200.wav'}: is not there, so its windows were not compared" in result.stderr
+    assert f"{sounds / '800.wav'}: has changed since it was indexed" in result.stderr
+    deep = json.loads(run("check", "--deep", "--json", tmp_path / "index").stdout)["deep"]
+    assert deep == {
+        "compared": 3,
+        "problems": [],
+        "missing": [str(sounds / "200.wav")],
+        "changed": [str(sounds / "800.wav")],
+    }
+    monkeypatch.setattr("mmret.tasks.deep_check.SAME", 1.1)
+    result = run("check", "--deep", tmp_path / "index")
+    assert result.exit_code == 1
+    assert "3 windows encoded again, 3 of them differ\n" in result.stdout
+    assert result.stdout.endswith(": 3 problems\n")
 
 
 def test_what_a_file_name_smuggles_in_is_spelt_out() -> None:

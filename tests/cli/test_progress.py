@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from mmret.cli.progress import WINDOW_S, Pace, progress_bar
+from mmret.cli.progress import WINDOW_S, Pace, counting_bar, progress_bar
 from mmret.cli.reporting import JsonLog
 from mmret.tasks.progress import AddProgress
 
@@ -72,3 +72,19 @@ def test_the_bar_shows_pace_and_time_left(capsys: pytest.CaptureFixture[str], mo
     told = capsys.readouterr().err
     assert "files/s" in told
     assert "left" in told
+
+
+def test_a_bar_of_known_length_makes_way_when_it_is_full(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with counting_bar("listening", 2) as tell:
+        assert tell is None  # away from a terminal
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with counting_bar("listening", 2) as tell:
+        assert tell is not None
+        for done in (1, 2):
+            tell(done)
+        with counting_bar("training", 1) as another:  # rich allows one at a time
+            assert another is not None
+            another(1)
+    assert capsys.readouterr().out == ""

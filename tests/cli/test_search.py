@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 from click.testing import Result
+
+from mmret.cli.search import read_together
 
 Run = Callable[..., Result]
 
@@ -52,6 +55,16 @@ def test_queries_from_stdin_are_answered_one_by_one(run: Run, index: Path) -> No
         ("200 Hz", "200.wav"),
         ("3000 Hz", "3000.wav"),
     ]
+
+
+def test_the_other_end_of_a_pipe_gets_its_answer_before_it_asks_again() -> None:
+    class Pipe(io.StringIO):
+        def seekable(self) -> bool:
+            return False
+
+    lines = "".join(f"{number}\n" for number in range(100))
+    assert [len(some) for some in read_together(Pipe(lines))] == [1] * 100
+    assert [len(some) for some in read_together(io.StringIO(lines))] == [64, 36]
 
 
 @pytest.mark.parametrize(

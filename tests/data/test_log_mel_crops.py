@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmret.data.log_mel_crops import (
-    CaptionedCrops,
-    LogMelCrops,
-    crop_or_pad,
-    draw_start,
-    mean_and_std,
-    measure_statistics,
-)
+from mmret.data.crops import crop_or_pad, draw_start
+from mmret.data.log_mel_crops import CaptionedCrops, LogMelCrops, mean_and_std, measure_statistics
 from mmret.data.log_mel_folder import open_log_mels, read_statistics, write_list, write_statistics
 from mmret.errors import DataLayoutError
 from mmret.training import sample_generator

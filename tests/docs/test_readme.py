@@ -11,11 +11,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer.main
 
 import mmret.encoder
 from mmret.cli import app
+from mmret.heads import LinearHead
+from mmret.tasks.classifier import Facts, save_head
 from mmret.tasks.search import IndexInfo
 from tests.conftest import ROOT
 from tests.tasks.fake_encoder import FakeEncoder, write_tone
@@ -28,15 +31,17 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 SCRIPT = re.compile(r"\b((?:train|eval)/[\w/]+\.(?:py|sh|yaml|csv))\b")
-GENERATED = {ROOT / "docs" / "results.md"}  # written by eval/tables.py
+GENERATED = {ROOT / "docs" / name for name in ("results.md", "performance.md")}  # by eval/tables.py and bench/page.py
 
 by_name = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 verbs: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
 def options(verb: str) -> set[str]:
-    """Every spelling of the options of a verb."""
-    return {spelling for one in verbs[verb].params if one.param_type_name == "option" for spelling in one.opts}
+    """Every spelling of the options of a verb, and of the verbs below it."""
+    below = [verbs[verb], *getattr(verbs[verb], "commands", {}).values()]
+    params = [one for command in below for one in command.params]
+    return {spelling for one in params if one.param_type_name == "option" for spelling in one.opts}
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -132,6 +137,21 @@ def test_python_examples_run(
     assert capsys.readouterr().out
     if page == README:
         assert names["vectors"].shape == (2, names["encoder"].dim)
+
+
+def test_the_python_example_of_own_labels_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(mmret.encoder.Encoder, "from_pretrained", lambda name, *, runtime: FakeEncoder())
+    monkeypatch.chdir(tmp_path)
+    write_tone(Path("new/a.wav"), 440)
+    facts = Facts("head", ["dog", "tone"], {"model": "fake", "fingerprint": "f" * 64}, 0.0, {})
+    dim = FakeEncoder.dim
+    zeros, ones = np.zeros((2, dim), np.float32), np.ones(dim, np.float32)
+    save_head(Path("models/mine"), LinearHead(zeros[0], ones, zeros, np.array([0, 9], np.float32)), facts)
+    (example,) = blocks(ROOT / "docs" / "transfer.md", "python")
+    exec(compile(example, "transfer.md", "exec"), {})  # our own page
+    assert capsys.readouterr().out == "tone 100%\n"
 
 
 def demo_hits(output: str) -> list[tuple[str, str]]:

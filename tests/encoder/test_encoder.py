@@ -24,8 +24,8 @@ RATE = 8_000
 class LevelTowers:
     """Two numbers a sound: the angle of its level and duration."""
 
-    name, runtime, dim, sample_rate = "levels", "fake", 2, RATE
-    windows, fingerprint = WindowConfig(1.0, 0.5), "f" * 64
+    name, runtime, precision, dim, sample_rate = "levels", "fake", "fp32", 2, RATE
+    windows, fingerprint, scenes = WindowConfig(1.0, 0.5), "f" * 64, None
 
     def __init__(self) -> None:
         self.batches: list[tuple[int, int]] = []
@@ -208,7 +208,7 @@ def test_one_item_in_place_of_a_list_is_a_type_error(tmp_path):
 
 
 def test_it_introduces_itself(exported_conv):
-    shown = "Encoder('tiny', runtime='onnx', dim=16, sample_rate=16000)"
+    shown = "Encoder('tiny', runtime='onnx', precision='fp32', dim=16, sample_rate=16000)"
     assert repr(Encoder.from_pretrained(exported_conv)) == shown
 
 
@@ -225,7 +225,7 @@ def test_a_file_is_no_model(tmp_path):
 
 
 def test_an_unknown_runtime_and_a_folder_without_graphs_are_refused(conv_folder, exported_conv):
-    with pytest.raises(ModelFormatError, match="'tpu' is not one of auto, onnx, torch"):
+    with pytest.raises(ModelFormatError, match="'tpu' is not one of auto, onnx, openvino, torch"):
         Encoder.from_pretrained(exported_conv, runtime="tpu")
     with pytest.raises(ModelFormatError, match="mmret export"):
         Encoder.from_pretrained(conv_folder, runtime="onnx")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from mmret import Encoder
@@ -50,6 +51,20 @@ def test_sentences_of_several_lengths_in_one_batch_equal_torch(exported_conv):
     light, heavy = OnnxTowers(exported_conv), load_towers("tiny", exported_conv)
     np.testing.assert_allclose(light.text(SENTENCES), heavy.text(SENTENCES), atol=1e-4)
     np.testing.assert_allclose(light.text(SENTENCES)[:1], light.text(SENTENCES[:1]), atol=1e-5)
+
+
+def test_for_one_sentence_the_graph_as_it_is_gives_the_same_vector(exported_conv, monkeypatch):
+    opened = []
+    session = onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        onnxruntime, "InferenceSession", lambda path, options, **more: opened.append(options) or session(path, options)
+    )
+    usual, hurried = (
+        Encoder.from_pretrained(exported_conv, one_sentence=one).encode_text(["a dog barks"]) for one in (False, True)
+    )
+    assert np.abs(hurried - usual).max() <= 1e-6
+    levels = [options.graph_optimization_level for options in opened]
+    assert levels[1] == onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL != levels[0]
 
 
 @pytest.mark.parametrize("name", [AUDIO_GRAPH, TEXT_GRAPH, WEIGHTS, TOKENIZER])

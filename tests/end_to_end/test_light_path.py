@@ -46,11 +46,27 @@ def test_every_daily_verb_runs_without_torch(tmp_path: Path, sounds: Path, model
     assert not packages & (HEAVY | {"faiss"})
     hits, packages = loaded_by("search", index, "a dog barks", "--json")
     assert len(hits) == 2
-    assert packages >= {"onnxruntime", "tokenizers", "faiss", "sqlite3"}
-    assert not packages & HEAVY
+    assert packages >= {"onnxruntime", "tokenizers", "sqlite3"}
+    assert not packages & (HEAVY | {"faiss"})
     rows, packages = loaded_by("classify", sounds, "--labels", "dog,rain", "--model", model, "--json")
     assert len(rows) == 2
     assert not packages & (HEAVY | {"faiss"})
+    assert not loaded_by("embed", sounds, "-o", tmp_path / "vectors.npz", "--model", model, "--json")[1] & HEAVY
     facts, packages = loaded_by("info", index, "--json")
     assert facts[0]["files"] == 2
     assert not packages & (HEAVY | {"faiss", "onnxruntime", "tokenizers"})
+
+
+def test_own_labels_are_learnt_and_used_without_torch(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "own").mkdir()
+    rows = [(f"{number}.flac", "odd" if number % 2 else "even") for number in range(8)]
+    for number, (name, _) in enumerate(rows):
+        soundfile.write(tmp_path / "own" / name, sound(0.9, 16_000, seed=number % 2), 16_000)
+    table = tmp_path / "own" / "labels.csv"
+    table.write_text("\n".join(["path,label", *map(",".join, rows)]))
+    learnt, packages = loaded_by("finetune", table, "--to", tmp_path / "mine", "--model", model, "--json")
+    assert learnt[0]["test"] == 2
+    assert not packages & (HEAVY | {"faiss"})
+    found, packages = loaded_by("classify", tmp_path / "own" / "0.flac", "--model", tmp_path / "mine", "--json")
+    assert [one["label"] for one in found[0]["labels"]] in (["even", "odd"], ["odd", "even"])
+    assert not packages & (HEAVY | {"faiss"})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+
+from mmret.metrics.result_file import write_result
 
 # the tiny corpus is full of ties on purpose
 pytestmark = pytest.mark.filterwarnings("ignore:hit@1 is")
@@ -36,6 +39,22 @@ def test_page_has_one_table_a_protocol(tables) -> None:
     assert "| named | esc50, folds 4 | 8 x 4 | `{label} can be heard` | 87.5 [" in text
     assert "100.0 / 100.0 / 100.0" in text
     assert "Linear probe" not in text
+
+
+@pytest.mark.parametrize(
+    ("metrics", "figure"),
+    [
+        ({"accuracy": 0.96, "accuracy_half_width": 0.0021}, "96.0 ± 0.2"),
+        ({"map": 0.4791, "map_half_width": None}, "47.9 mAP"),
+    ],
+)
+def test_a_published_protocol_has_its_seeds_and_interval(tables, results, metrics, figure) -> None:
+    protocol = {"name": "fine_tuning", "label": "M2D", "data": "esc50", "test": ["1", "2"], "seeds": [43, 44]}
+    write_result(
+        results / "d.json",
+        {"protocol": {**protocol, "chosen_by": "test"}, "model": {"name": "m2d"}, "metrics": metrics},
+    )
+    assert f"| M2D | esc50, test 1, 2 | test | 43, 44 | {figure} |" in tables()[1].read_text()
 
 
 def test_check_is_quiet_after_writing_and_fails_before(tables) -> None:
@@ -86,3 +105,36 @@ def test_arms_of_pretraining_show_mean_and_deviation(script) -> None:
     text = tables.tables([once, arm])
     assert "| M2D | 700 | 2 | 50.0 ± 1.0 |" in text
     assert "| log-mel mean |  | 1 | 50.0 |" in text
+
+
+def hearts_result(label: str, **metrics: float) -> dict:
+    figures = {
+        name: value for key, number in metrics.items() for name, value in ((key, number), (f"{key}_deviation", 0))
+    }
+    return {
+        "protocol": {"name": "hearts", "label": label},
+        "model": {"name": label},
+        "sizes": {"A": 9, "dim": 90},
+        "metrics": figures,
+        "intervals": {"across": [0.6, 0.7]},
+        "per_database": dict.fromkeys("abcdef", 0.5),
+    }
+
+
+def test_hearts_fill_their_table_and_the_card_of_their_model_alone(script, tmp_path) -> None:
+    module = script("tables")
+    results, cards = tmp_path / "results", tmp_path / "pretrained"
+    for number, label in enumerate(["mmret-mini, as it is", module.HEARTS_LABEL]):
+        (results).mkdir(exist_ok=True)
+        (results / f"hearts_{number}.json").write_text(json.dumps(hearts_result(label, across=0.65, random_folds=0.7)))
+    for name in ("mmret-mini", "heart-cycles"):
+        (cards / name).mkdir(parents=True)
+        (cards / name / "README.md").write_text(f"{module.BEGIN}\n{module.END}\n")
+    page = tmp_path / "results.md"
+    where = ["--results", str(results), "--page", str(page), "--card", str(cards / "mmret-mini" / "README.md")]
+    assert module.main(where) == 0
+    row = "| 90 | 65.0 ± 0.0 [60.0, 70.0] | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 |  |  |  | 70.0 ± 0.0 |"
+    assert f"| mmret-mini, as it is {row}" in page.read_text()
+    card = (cards / "heart-cycles" / "README.md").read_text()
+    assert f"| {module.HEARTS_LABEL} {row}" in card and "mmret-mini" not in card
+    assert "|" not in (cards / "mmret-mini" / "README.md").read_text()

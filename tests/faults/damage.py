@@ -61,7 +61,7 @@ def answer(folder: Path) -> Any:
     with closing(IndexStore.open(folder)) as store, store.snapshot() as snapshot:
         hits = []
         for seed in (1, 40):
-            matches = nearest(snapshot, unit_rows(1, seed=seed)[0], 25)
+            matches = nearest(snapshot, unit_rows(1, seed=seed), 25)[0]
             paths = snapshot.paths_of({match.window.file for match in matches})
             hits += [
                 (paths[match.window.file].hex(), match.window.start_s, match.window.stop_s, match.score)

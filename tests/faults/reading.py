@@ -20,7 +20,7 @@ from tests.index.made_up import unit_rows
 def look(store: IndexStore) -> tuple[int, int]:
     """Generation and round of what one search sees; every file must be of the same round, whole, and found once."""
     with store.snapshot() as snapshot:
-        matches = nearest(snapshot, unit_rows(1)[0], 100)
+        matches = nearest(snapshot, unit_rows(1), 100)[0]
         vectors = {part.segment.id: part.vectors for part in snapshot.maps}
         files = [match.window.file for match in matches]
         rounds = {round_of(vectors[match.window.segment][match.window.row]) for match in matches}

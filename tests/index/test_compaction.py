@@ -74,12 +74,12 @@ def test_a_reader_keeps_its_generation_and_finds_the_next_one(tmp_path: Path) ->
         add(store, "a", unit_rows(3))
         add(store, "b", unit_rows(3, seed=1))
         with reader.snapshot() as snapshot:
-            before = [(match.window.id, match.score) for match in nearest(snapshot, query, 9)]
+            before = [(match.window.id, match.score) for match in nearest(snapshot, query[None], 9)[0]]
             remove(store, ["a"])
             compact(store)
-            assert [(match.window.id, match.score) for match in nearest(snapshot, query, 9)] == before
+            assert [(match.window.id, match.score) for match in nearest(snapshot, query[None], 9)[0]] == before
         with reader.snapshot() as snapshot:
-            kept = [(match.window.id, match.score) for match in nearest(snapshot, query, 9)]
+            kept = [(match.window.id, match.score) for match in nearest(snapshot, query[None], 9)[0]]
         assert kept == [match for match in before if match[0] > 3]
         assert list(reader._maps) == [2]
 

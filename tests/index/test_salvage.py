@@ -71,7 +71,7 @@ def test_a_whole_index_is_copied_whole(folder: Path, tmp_path: Path) -> None:
     results = []
     for place in (folder, tmp_path / "out"):
         with closing(IndexStore.open(place)) as store, store.snapshot() as snapshot:
-            matches = nearest(snapshot, query, 500)
+            matches = nearest(snapshot, query[None], 500)[0]
             paths = snapshot.paths_of({match.window.file for match in matches})
             results.append([(paths[match.window.file], match.window.start_s, match.score) for match in matches])
             size = sum(part.segment.bytes for part in snapshot.maps)

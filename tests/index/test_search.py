@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mmret.index import IndexStore
 from mmret.index.check import check
-from mmret.index.rows import Encoded, Recording
+from mmret.index.rows import Encoded, Recording, WindowRow
 from mmret.index.search import nearest
 
 DIM = 12
@@ -67,7 +67,7 @@ def test_search_equals_brute_force(
         store.segment_bytes = rows_per_segment * DIM * 4
         fill(store, files, removed)
         with store.snapshot() as snapshot:
-            matches = nearest(snapshot, query, count)
+            matches = nearest(snapshot, query[None], count)[0]
     found = [match.window.id - 1 for match in matches]
     # equal vectors have equal scores to the bit, so brute force in double precision orders them the same way
     assert found == sorted(live, key=lambda row: (-round(exact[row], 5), row))[:count] or np.allclose(
@@ -89,7 +89,7 @@ def test_the_split_over_files_changes_no_bit_of_the_result(tmp_path: Path) -> No
             store.segment_bytes = rows * DIM * 4
             fill(store, [vectors], set())
             with store.snapshot() as snapshot:
-                results.append([(match.window.id, match.score) for match in nearest(snapshot, query, 100)])
+                results.append([(match.window.id, match.score) for match in nearest(snapshot, query[None], 100)[0]])
     assert results[0] == results[1] == results[2]
 
 
@@ -98,7 +98,7 @@ def test_half_precision_is_searched_exactly_as_it_is_stored(tmp_path: Path, monk
     rounded = vectors.astype(np.float16).astype(np.float32)
     results = []
     for name, dtype, stored, rows_at_once in (("f32", "f32", rounded, 64), ("f16", "f16", vectors, 64)):
-        monkeypatch.setattr("mmret.index.search.ROWS_AT_ONCE", rows_at_once)
+        monkeypatch.setattr("mmret.index.scan.ROWS_AT_ONCE", rows_at_once)
         with closing(IndexStore.create(tmp_path / name, dim=DIM, meta={}, dtype=dtype)) as store:
             store.segment_bytes = 100 * store.layout.row_bytes
             with store.writer() as writer:
@@ -106,7 +106,7 @@ def test_half_precision_is_searched_exactly_as_it_is_stored(tmp_path: Path, monk
                 bounds = [(float(row), row + 1.0) for row in range(len(stored))]
                 writer.commit([Encoded(Recording(b"/", b"/a", 0, 0, b"a"), 1, 300, bounds, blocks)])
             with store.snapshot() as snapshot:
-                results.append([(match.window.id, match.score) for match in nearest(snapshot, query, 100)])
+                results.append([(match.window.id, match.score) for match in nearest(snapshot, query[None], 100)[0]])
                 assert np.array_equal(np.concatenate([part.vectors for part in snapshot.maps]), rounded)
             assert check(store).problems == []
             assert check(store).vector_bytes == 300 * DIM * (2 if dtype == "f16" else 4)
@@ -118,7 +118,30 @@ def test_half_precision_stays_within_its_rounding_of_full_precision(tmp_path: Pa
     with closing(IndexStore.create(tmp_path, dim=DIM, meta={}, dtype="f16")) as store, store.writer() as writer:
         writer.commit([Encoded(Recording(b"/", b"/a", 0, 0, b"a"), 1, 1, [(0, 1)] * 300, writer.append(vectors))])
         with store.snapshot() as snapshot:
-            scores = {match.window.id: match.score for match in nearest(snapshot, query, 300)}
+            scores = {match.window.id: match.score for match in nearest(snapshot, query[None], 300)[0]}
     exact = vectors @ query
     # |q . (v - round(v))| <= 2**-11 * sum |q_i v_i| <= 2**-11
     assert max(abs(scores[row + 1] - exact[row]) for row in range(300)) <= 2.0**-11
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f16"])
+def test_queries_asked_together_or_alone_get_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    monkeypatch.setattr("mmret.index.scan.ROWS_PER_BLOCK", 32)
+    monkeypatch.setattr("mmret.index.search.QUERIES_AT_ONCE", 5)
+    vectors, queries = unit_rows(500, 9, 200), unit_rows(12, 10, 12)
+    with closing(IndexStore.create(tmp_path, dim=DIM, meta={}, dtype=dtype)) as store:
+        store.segment_bytes = 150 * store.layout.row_bytes
+        fill(store, np.split(vectors, 10), {2, 5})
+        with store.snapshot() as snapshot:
+            alone = [nearest(snapshot, query[None], 20)[0] for query in queries]
+            assert nearest(snapshot, queries, 20) == alone
+            assert nearest(snapshot, queries[:0], 20) == []
+
+            def keep(window: WindowRow) -> bool:
+                return window.file % 2 == 0
+
+            chosen = [nearest(snapshot, query[None], 20, keep=keep)[0] for query in queries]
+            assert nearest(snapshot, queries, 20, keep=keep) == chosen
+            assert all(len(matches) == 20 and all(keep(match.window) for match in matches) for matches in chosen)

@@ -61,8 +61,8 @@ def test_a_changed_file_replaces_its_windows_in_one_generation(tmp_path: Path) -
         add(store, "a.wav", unit_rows(2, seed=1))
         with store.snapshot() as snapshot:
             assert snapshot.totals().files == 1
-            assert [match.window.row for match in nearest(snapshot, unit_rows(1)[0], 10)] != []
-            assert {match.window.row for match in nearest(snapshot, unit_rows(1)[0], 10)} == {3, 4}
+            assert [match.window.row for match in nearest(snapshot, unit_rows(1), 10)[0]] != []
+            assert {match.window.row for match in nearest(snapshot, unit_rows(1), 10)[0]} == {3, 4}
 
 
 def test_a_copy_shares_the_vectors_of_its_source(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_copy_shares_the_vectors_of_its_source(tmp_path: Path) -> None:
             writer.commit([Reused(recording("b.wav", b"a.wav"), source.id)])
         assert (tmp_path / "vectors" / "000001.f32").stat().st_size == size
         with store.snapshot() as snapshot:
-            matches = nearest(snapshot, unit_rows(3)[1], 2)
+            matches = nearest(snapshot, unit_rows(3)[1:2], 2)[0]
             assert [match.window.file for match in matches] == [1, 2]
             assert matches[0].score == matches[1].score
 
@@ -95,7 +95,7 @@ def test_a_failed_file_keeps_its_reason_and_a_removed_one_is_gone(tmp_path: Path
                 b"/sounds/a.wav": ("gone", "removed"),
                 b"/sounds/b.wav": ("failed", "empty"),
             }
-            assert nearest(snapshot, unit_rows(1)[0], 10) == []
+            assert nearest(snapshot, unit_rows(1), 10)[0] == []
 
 
 def test_a_file_found_under_two_roots_has_one_row(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_damaged_rows_never_give_a_wrong_kind_of_error(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         try:
             with closing(IndexStore.open(tmp_path)) as store, store.snapshot() as snapshot:
-                nearest(snapshot, unit_rows(1)[0], 5)
+                nearest(snapshot, unit_rows(1), 5)[0]
         except MmretError:
             pass
         for side_file in ("-wal", "-shm"):

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmret.data.log_mel_crops import EPS, LogMelCrops, crop_or_pad, mean_and_std, mix_background, repeat_to
+from mmret.data.crops import crop_or_pad
+from mmret.data.log_mel_crops import EPS, LogMelCrops, mean_and_std, mix_background, repeat_to
 from mmret.data.log_mel_folder import LogMelMap
 from mmret.data.log_mel_pairs import Background, PairedCrops, RepeatedLogMels
 from mmret.training import sample_generator

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mmret.audio.decode import decode
 from mmret.audio.segments import WindowConfig, iter_segments
+from mmret.encoder.encoder import EncodedWindow
 
 SAMPLE_RATE = 8000
 BANDS = 24
@@ -23,7 +24,9 @@ class FakeEncoder:
     """Spectral bands as unit vectors (dim,), one waveform at a time."""
 
     name = "fake"
-    dim = BANDS
+    runtime = "none"
+    dim = scene_dim = BANDS
+    has_scenes = False
     sample_rate = SAMPLE_RATE
 
     def __init__(self, window_s: float = 1.0, hop_s: float = 0.5, fingerprint: str = "f" * 64) -> None:
@@ -53,6 +56,15 @@ class FakeEncoder:
             mean = np.mean([_bands(segment.waveform) for segment in segments], axis=0)
             means.append(mean / np.linalg.norm(mean))
         return np.array(means, np.float32).reshape(len(clips), BANDS)
+
+    def encode_scenes(self, recordings: Sequence[Any]) -> NDArray[np.float32]:
+        """As encode_audio: this encoder has no other features."""
+        return self.encode_audio(recordings)
+
+    def encode_timestamps(self, recording: Any) -> Iterator[EncodedWindow]:
+        """Yield windows with their vectors."""
+        for segment in iter_segments([decode(recording, SAMPLE_RATE)], SAMPLE_RATE, self.windows):
+            yield EncodedWindow(segment.start_s, segment.stop_s, self.encode_waveforms([segment.waveform])[0])
 
 
 def _bands(waveform: NDArray[np.float32]) -> NDArray[np.float64]:

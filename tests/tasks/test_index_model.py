@@ -1,4 +1,4 @@
-"""Any order of adding, changing, removing and reopening leaves what a plain dict would hold."""
+"""Any order of adding, changing, removing, compacting and reopening leaves what a plain dict would hold."""
 
 from __future__ import annotations
 
@@ -68,6 +68,10 @@ class IndexMachine(RuleBasedStateMachine):
     def reopen(self) -> None:
         self.index.close()
         self.index = Index.open(self.folder / "index", FakeEncoder())
+
+    @rule()
+    def compact(self) -> None:
+        assert self.index.compact().windows == len(self.held)
 
     @invariant()
     def search_finds_what_is_held(self) -> None:

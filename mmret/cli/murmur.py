@@ -1,0 +1,106 @@
+"""The verb murmur score: what a model of heart sounds says of a patient's recordings."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmret.cli.index import Json
+from mmret.cli.printing import note, print_json, shown
+
+if TYPE_CHECKING:
+    from mmret.tasks.murmur import PatientReport
+
+DEFAULT_MODELS = ["heart-cycles"]
+
+
+class DecisionName(StrEnum):
+    """How recordings decide about a patient."""
+
+    RULE = "rule"
+    AVERAGE = "average"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command."""
+    verbs = typer.Typer(help="Score heart sounds. Not a medical device.", no_args_is_help=True)
+    verbs.command("score")(score)
+    verbs.callback()(_murmur)  # with one verb alone, typer would drop its name
+    app.add_typer(verbs, name="murmur")
+
+
+def _murmur() -> None:
+    """Score heart sounds. Not a medical device."""
+
+
+def score(
+    folder: Annotated[Path, typer.Argument(metavar="PATIENT_FOLDER", help="Folder with one patient's recordings.")],
+    model: Annotated[
+        list[str],
+        typer.Option("--model", help="Folder of train/murmur.py, or shipped name; several count by their mean."),
+    ] = DEFAULT_MODELS,
+    decision: Annotated[
+        DecisionName, typer.Option("--decision", help="One recording decides (rule), or the mean of all.")
+    ] = DecisionName.RULE,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Write spectrograms with the scores: PNG, SVG or PDF.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Score a patient's heart sounds for murmurs. For research: not a medical device, no diagnosis."""
+    from mmret.tasks.murmur import open_murmur_model, score_patient
+    from mmret.tasks.murmur_plot import plot_path, plot_patient
+
+    if plot is not None:  # a mistyped name is told before anything is heard
+        plot_path(plot)
+    report = score_patient([open_murmur_model(name) for name in model], folder, decision=decision.value)
+    if plot is not None:
+        plot_patient(report, plot)
+    for file in report.failed:
+        note(f"{shown(file.path)}: {shown(file.reason)}")
+    if json:
+        print_json(as_json(report))
+    else:
+        _print(report)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def as_json(report: PatientReport) -> dict[str, Any]:
+    """One object a patient, with every recording and its pieces."""
+    from mmret.tasks.murmur import NO_DEVICE
+
+    return {
+        "patient": report.patient,
+        "label": report.label,
+        "decision": report.decision,
+        "probabilities": report.probabilities,
+        "recordings": [
+            {
+                "path": one.path,
+                "location": one.location,
+                "label": one.label,
+                "probabilities": one.probabilities,
+                "segments": [
+                    {"start_s": piece.start_s, "stop_s": piece.stop_s, "probabilities": piece.probabilities}
+                    for piece in one.pieces
+                ],
+            }
+            for one in report.recordings
+        ],
+        "failed": [{"path": file.path, "reason": file.reason} for file in report.failed],
+        "notice": NO_DEVICE,
+    }
+
+
+def _print(report: PatientReport) -> None:
+    from mmret.tasks.murmur import NO_DEVICE
+
+    typer.echo(f"{shown(report.patient)}: {report.label}  ({NO_DEVICE})")
+    for one in report.recordings:
+        place = f"{one.location}  " if one.location else ""
+        scores = "  ".join(f"{name} {value:.2f}" for name, value in one.probabilities.items())
+        typer.echo(f"  {shown(one.path)}  {place}{one.label}  {scores}")
