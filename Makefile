@@ -33,6 +33,7 @@ bench: $(DEV) ## time mmret against its peers (ratios in one run), measure memor
 	$(BIN)/python bench/throughput.py
 	$(BIN)/python bench/memory.py
 	$(BIN)/python bench/scale.py
+	$(BIN)/python bench/pretraining.py
 	$(BIN)/python bench/page.py
 
 $(BIN)/python:

@@ -17,7 +17,7 @@ from scale_plan import scale_plan
 from table import Cells, duration, megabytes, table
 
 HERE = Path(__file__).parent
-COSTS = ("throughput", "memory", "scale")  # every other result file tells times beside those of others
+OWN_SECTIONS = ("throughput", "memory", "scale", "pretraining")  # the other files tell times beside those of others
 PICTURE = "images/performance.png"
 # what an operation must hold, by the fact that the results tell
 GAIN_BAR = 1.7
@@ -37,7 +37,7 @@ def page(results: Results) -> str:
         "## Against others, one thread",
         "A ratio of 3 says that the other takes three times as long as mmret for the same result (equal results are "
         "checked first). A ratio of minima that is far from that of medians is noise, and marked.",
-        *(_peers(results[name]) for name in results if name not in COSTS),
+        *(_peers(results[name]) for name in results if name not in OWN_SECTIONS),
         "## Indexing",
         *_indexing(results["throughput"]),
         "## Memory and disk",
@@ -46,6 +46,7 @@ def page(results: Results) -> str:
         *_costs(results["scale"]),
         "## Scale plan",
         *scale_plan(results["scale"]),
+        *(["## Pre-training", *_pretraining(results["pretraining"])] if "pretraining" in results else []),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -148,6 +149,28 @@ def _costs(results: Results) -> list[str]:
         "An index of windows of 384 numbers: storing their vectors, `mmret check`, opening, the first search (it "
         "proves every vector), a query then, a query among 64 that are asked together, and a whole `mmret search`:",
         table(["windows", "store", "check", "open", "first search", "query", "of many", "command"], windows),
+    ]
+
+
+def _pretraining(results: Results) -> list[str]:
+    plain = "plain PyTorch"
+    rows: list[Cells] = [
+        [
+            one["size"],
+            str(one["batch"]),
+            *(f"{one['ms_per_sample'][name]:.1f}" for name in ("mmret", "mmret, float32", plain)),
+            f"{one['ratios'][plain]['of_medians']:.2f}" + (" (noise)" if one["noisy"] else ""),
+            f"{abs(one['losses']['mmret'] - one['losses'][plain]):.4f}",
+            f"{one['peak_mb']['mmret']:.0f}",
+            f"{one['peak_mb'][plain]:.0f}",
+        ]
+        for one in results["cases"]
+    ]
+    header = ["network", "batch", "mmret, bf16, ms", "float32, ms", "plain PyTorch, ms", "ratio of bf16"]
+    return [
+        "A step of M2D on one thread, CPU ms a sample, against a plain rendering of the same network; how far the "
+        "losses of both lie apart, and the memory that a step adds. No GPU has been timed.",
+        table([*header, "loss apart", "MB", "plain, MB"], rows),
     ]
 
 

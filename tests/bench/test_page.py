@@ -125,6 +125,22 @@ def test_a_result_file_that_the_page_does_not_know_has_its_table(page: ModuleTyp
     assert text.index("Another, 2 cores") < text.index("| whistling | 2 |") < text.index("| counting | 2 |")
 
 
+def test_pre_training_has_a_section_of_its_own(page: ModuleType) -> None:
+    case = {
+        "size": "tiny",
+        "batch": 4,
+        "losses": {"mmret": 2.0, "plain PyTorch": 2.0002},
+        "ms_per_sample": {"mmret": 10.0, "mmret, float32": 20.0, "plain PyTorch": 25.0},
+        "peak_mb": {"mmret": 91.4, "plain PyTorch": 70.3},
+        "ratios": {"plain PyTorch": {"of_medians": 2.5}},
+        "noisy": False,
+    }
+    results = {"throughput": THROUGHPUT, "memory": MEMORY, "scale": scale(100_000)}
+    assert "## Pre-training" not in page.page(results)
+    text = page.page(results | {"pretraining": {"machine": MACHINE, "cases": [case]}})
+    assert "| tiny | 4 | 10.0 | 20.0 | 25.0 | 2.50 | 0.0002 | 91 | 70 |" in text.partition("## Pre-training")[2]
+
+
 def test_what_was_not_measured_is_marked_as_arithmetic(page: ModuleType) -> None:
     plan = page.scale_plan(scale(100_000))[1].splitlines()[2:]
     assert [row.split(" | ")[0] for row in plan] == [f"| 10^{power}" for power in range(4, 10)]
