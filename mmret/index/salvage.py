@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mmret.errors import IndexCorrupt, IndexFormatError
+from mmret.errors import IndexCorrupt, IndexFormatError, IndexReadOnly
 from mmret.index import schema
 from mmret.index.lock import WriterLock
 from mmret.index.rows import Encoded, Failed, Outcome, Recording, Reused
@@ -58,7 +58,7 @@ def salvage(source: Path, out: Path) -> SalvageReport:
     if out.exists() and any(out.iterdir()):
         raise IndexFormatError(f"{out} exists and is not empty; salvage makes a new index")
     with ExitStack() as stack:
-        with contextlib.suppress(OSError):  # a medium that cannot be written to has no writers
+        with contextlib.suppress(IndexReadOnly, OSError):  # where nothing can be written there is no writer
             stack.enter_context(WriterLock(source))
         stack.enter_context(schema.sqlite_errors(source))
         rows = stack.enter_context(closing(schema.connect_to_read(source)))
@@ -81,6 +81,7 @@ def _copy(source: Path, rows: sqlite3.Connection, out: Path) -> SalvageReport:
     store = IndexStore.create(unfinished, dim=layout.dim, meta=kept, dtype=layout.dtype)
     with closing(store), store.writer() as writer:
         report = _Copier(writer, rows, vectors).run()
+    schema.require_unchanged(source, rows)
     unfinished.replace(out)
     sync_folder(out.parent)
     return report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 from mmret.errors import IndexCorrupt, IndexFormatError, MmretError
 from mmret.index import schema
 from mmret.index.lock import LOCK, WriterLock
-from mmret.index.place import refuse_network
+from mmret.index.place import may_write, refuse_network
 from mmret.index.seal import prove, prove_each, settle
 from mmret.index.segments_file import SEGMENT_BYTES, VECTORS, Layout, SegmentMap, sync_folder
 from mmret.index.snapshot import Snapshot
@@ -138,6 +139,7 @@ class IndexStore:
             finally:
                 if self._connection.in_transaction:
                     self._connection.execute("COMMIT")
+                schema.require_unchanged(self.folder, self._connection)
 
     def _begin(self, prepare: Callable[[Snapshot], None]) -> Snapshot:
         failed_at = -1
@@ -224,6 +226,8 @@ def may_become_index(folder: Path) -> bool:
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not may_write(folder) and not IndexStore.exists(folder):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except FileExistsError:
         raise IndexFormatError(f"{folder} is a file; an index is a folder, new or empty") from None
     except OSError as error:
