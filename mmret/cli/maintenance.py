@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmret.cli.index import IndexFolder, Json, Model, open_index
-from mmret.cli.printing import counted, note, print_json, shown
+from mmret.cli.printing import counted, note, print_json, shown, size
 
 if TYPE_CHECKING:
     from mmret.tasks.deep_check import DeepReport
@@ -32,8 +32,8 @@ def compact(folder: IndexFolder, json: Json = False) -> None:
     if json:
         print_json({"index": folder, **asdict(report)})
         return
-    size, freed = (f"{size / 2**20:.1f} MiB" for size in (report.vector_bytes, report.freed_bytes))
-    typer.echo(f"{shown(folder)}: {freed} freed, {size} kept ({counted(report.windows, 'window')})")
+    freed, kept = size(report.freed_bytes), size(report.vector_bytes)
+    typer.echo(f"{shown(folder)}: {freed} freed, {kept} kept ({counted(report.windows, 'window')})")
 
 
 def migrate(folder: IndexFolder, json: Json = False) -> None:
@@ -74,7 +74,7 @@ def check(
         if again:
             _tell(again)
         state = counted(len(problems), "problem") if problems else "nothing is damaged"
-        typer.echo(f"{counted(report.windows, 'window')}, {report.vector_bytes / 2**20:.1f} MiB of vectors: {state}")
+        typer.echo(f"{counted(report.windows, 'window')}, {size(report.vector_bytes)} of vectors: {state}")
     if problems:
         raise typer.Exit(1)
 

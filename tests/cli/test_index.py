@@ -189,7 +189,8 @@ def test_compact_gives_back_what_was_removed(run: Run, sounds: Path, tmp_path: P
     row = json.loads(run("compact", tmp_path / "index", "--json").stdout)
     assert (row["windows"], row["forgotten"], row["freed_bytes"] * 2) == (6, 1, row["vector_bytes"])
     assert (
-        run("compact", tmp_path / "index").stdout == f"{tmp_path / 'index'}: 0.0 MiB freed, 0.0 MiB kept (6 windows)\n"
+        run("compact", tmp_path / "index").stdout
+        == f"{tmp_path / 'index'}: 0 bytes freed, 576 bytes kept (6 windows)\n"
     )
     assert "nothing is damaged" in run("check", tmp_path / "index").stdout
 
