@@ -62,7 +62,9 @@ def check(
 
     report = check_index(folder)
     again = None
-    if deep and not report.problems:  # damaged vectors are not worth comparing
+    if deep and report.problems:
+        note("recordings were not encoded again: where something is damaged, that tells no more")
+    elif deep:
         with open_index(folder, model=model) as opened:
             again = opened.check_deep()
     problems = [*report.problems, *(again.problems if again else [])]
@@ -75,16 +77,23 @@ def check(
             _tell(again)
         state = counted(len(problems), "problem") if problems else "nothing is damaged"
         typer.echo(f"{counted(report.windows, 'window')}, {size(report.vector_bytes)} of vectors: {state}")
-    if problems:
+    if problems or (again and again.tells_nothing):
         raise typer.Exit(1)
 
 
 def _tell(report: DeepReport) -> None:
-    """Say which recordings could not be compared, and how many windows could."""
+    """Say how much was compared, and which recordings of the sample could not be."""
     for paths, reason in ((report.missing, "is not there"), (report.changed, "has changed since it was indexed")):
         for path in paths:
             note(f"{shown(path)}: {reason}, so its windows were not compared")
-    typer.echo(f"{counted(report.compared, 'window')} encoded again, {len(report.problems)} of them differ")
+    if not report.sampled:
+        typer.echo("nothing was compared with recordings: the index holds no windows")
+        return
+    outcome = counted(len(report.problems), "problem") if report.compared else "nothing was compared with recordings"
+    away = len(report.missing) + len(report.changed)
+    lacking = f"{away} of {counted(report.recordings, 'recording')} in the sample missing or changed"
+    told = f"a sample of {report.sampled} of {counted(report.windows, 'window')}, {report.compared} compared: {outcome}"
+    typer.echo(f"{told}; {lacking}" if away else told)
 
 
 def salvage(
