@@ -16,7 +16,7 @@ from mmret.index import schema
 from mmret.index.lock import LOCK, WriterLock
 from mmret.index.place import may_write, refuse_network
 from mmret.index.seal import prove, prove_each, settle
-from mmret.index.segments_file import SEGMENT_BYTES, VECTORS, Layout, SegmentMap, sync_folder
+from mmret.index.segments_file import SEGMENT_BYTES, VECTORS, Layout, SegmentMap, holds_vectors, sync_folder
 from mmret.index.snapshot import Snapshot
 from mmret.index.writer import IndexWriter
 
@@ -46,6 +46,8 @@ class IndexStore:
         refuse_network(folder)
         _make_folder(folder)
         if not may_become_index(folder):
+            if holds_vectors(folder):
+                raise schema.lost_rows(folder)
             raise IndexFormatError(f"{folder} holds other files: it is no index, and none is made in it")
         with WriterLock(folder), schema.sqlite_errors(folder):
             if not (folder / schema.DATABASE).exists():  # else another process was faster: open what it made
