@@ -1,10 +1,14 @@
-"""Numbers as people read them."""
+"""Numbers as people read them, and paths as programs do."""
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
+
 import pytest
 
-from mmret.cli.printing import size
+from mmret.cli.printing import print_json, size
 
 
 @pytest.mark.parametrize(
@@ -22,3 +26,11 @@ from mmret.cli.printing import size
 )
 def test_a_size_is_told_in_the_largest_unit_of_which_there_is_one(number: int, told: str) -> None:
     assert size(number) == told
+
+
+@pytest.mark.parametrize("name", [b"/sounds/caf\xe9.wav", "/sounds/caf\u00e9.wav".encode(), b"/sounds/\xff\xc3.wav"])
+def test_a_path_in_json_leads_back_to_the_file(name: bytes, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    print_json({"path": Path(os.fsdecode(name))})
+    printed = capsysbinary.readouterr().out
+    assert printed.isascii()
+    assert os.fsencode(json.loads(printed)["path"]) == name
