@@ -116,7 +116,10 @@ class IndexStore:
         """Raise IndexCorrupt unless the rows are those that were committed."""
         with self._guard, schema.sqlite_errors(self.folder):
             self._check_usable()
-            self._covered = prove(self.folder, self._connection)
+            try:
+                self._covered = prove(self.folder, self._connection)
+            finally:
+                schema.require_unchanged(self.folder, self._connection)
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
