@@ -7,6 +7,7 @@ MmretError
  ├── IndexCorrupt        stored bytes are damaged
  ├── IndexFormatError    an index of another version, or no index at all
  ├── IndexLocked         another process is writing
+ ├── IndexReadOnly       an index lies where this user may not write
  ├── QueryError          a search that asks for nothing: no words, or no hits
  ├── DataLayoutError     a corpus is missing or incomplete: what to fetch and where to put it
  ├── TrainingError       a run cannot go on
@@ -49,6 +50,10 @@ class IndexFormatError(MmretError):
 
 class IndexLocked(MmretError):
     """Another process is writing to the index."""
+
+
+class IndexReadOnly(MmretError):
+    """An index is to be changed where this user may not write, or nobody."""
 
 
 class QueryError(MmretError, ValueError):

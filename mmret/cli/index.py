@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmret.cli.new_index import kept_if_used
-from mmret.cli.printing import counted, duration, note, print_json, shown
+from mmret.cli.printing import counted, duration, note, print_json, shown, size
 from mmret.cli.reporting import Reporter
 from mmret.cli.stopping import stoppable
 
@@ -126,7 +126,7 @@ def info(folder: IndexFolder, json: Json = False) -> None:
         ("model", f"{shown(facts.model)} ({facts.dim} numbers a vector, fingerprint {shown(facts.fingerprint[:12])})"),
         ("windows", f"{facts.windows} of {facts.window_s:g} s every {facts.hop_s:g} s"),
         ("recordings", f"{facts.files} ({duration(facts.seconds)})"),
-        ("vectors", f"{facts.vector_bytes / 2**20:.1f} MiB ({shown(facts.dtype)})"),
+        ("vectors", f"{size(facts.vector_bytes)} ({shown(facts.dtype)})"),
         ("made", shown(facts.created)),
         ("failed", facts.failed),
     ):

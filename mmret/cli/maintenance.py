@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmret.cli.index import IndexFolder, Json, Model, open_index
-from mmret.cli.printing import counted, note, print_json, shown
+from mmret.cli.printing import counted, note, print_json, shown, size
 
 if TYPE_CHECKING:
     from mmret.tasks.deep_check import DeepReport
@@ -32,8 +32,8 @@ def compact(folder: IndexFolder, json: Json = False) -> None:
     if json:
         print_json({"index": folder, **asdict(report)})
         return
-    size, freed = (f"{size / 2**20:.1f} MiB" for size in (report.vector_bytes, report.freed_bytes))
-    typer.echo(f"{shown(folder)}: {freed} freed, {size} kept ({counted(report.windows, 'window')})")
+    freed, kept = size(report.freed_bytes), size(report.vector_bytes)
+    typer.echo(f"{shown(folder)}: {freed} freed, {kept} kept ({counted(report.windows, 'window')})")
 
 
 def migrate(folder: IndexFolder, json: Json = False) -> None:
@@ -62,7 +62,9 @@ def check(
 
     report = check_index(folder)
     again = None
-    if deep and not report.problems:  # damaged vectors are not worth comparing
+    if deep and report.problems:
+        note("recordings were not encoded again: where something is damaged, that tells no more")
+    elif deep:
         with open_index(folder, model=model) as opened:
             again = opened.check_deep()
     problems = [*report.problems, *(again.problems if again else [])]
@@ -74,17 +76,24 @@ def check(
         if again:
             _tell(again)
         state = counted(len(problems), "problem") if problems else "nothing is damaged"
-        typer.echo(f"{counted(report.windows, 'window')}, {report.vector_bytes / 2**20:.1f} MiB of vectors: {state}")
-    if problems:
+        typer.echo(f"{counted(report.windows, 'window')}, {size(report.vector_bytes)} of vectors: {state}")
+    if problems or (again and again.tells_nothing):
         raise typer.Exit(1)
 
 
 def _tell(report: DeepReport) -> None:
-    """Say which recordings could not be compared, and how many windows could."""
+    """Say how much was compared, and which recordings of the sample could not be."""
     for paths, reason in ((report.missing, "is not there"), (report.changed, "has changed since it was indexed")):
         for path in paths:
             note(f"{shown(path)}: {reason}, so its windows were not compared")
-    typer.echo(f"{counted(report.compared, 'window')} encoded again, {len(report.problems)} of them differ")
+    if not report.sampled:
+        typer.echo("nothing was compared with recordings: the index holds no windows")
+        return
+    outcome = counted(len(report.problems), "problem") if report.compared else "nothing was compared with recordings"
+    away = len(report.missing) + len(report.changed)
+    lacking = f"{away} of {counted(report.recordings, 'recording')} in the sample missing or changed"
+    told = f"a sample of {report.sampled} of {counted(report.windows, 'window')}, {report.compared} compared: {outcome}"
+    typer.echo(f"{told}; {lacking}" if away else told)
 
 
 def salvage(

@@ -34,6 +34,18 @@ def note(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
+def size(number_of_bytes: int) -> str:
+    """Bytes for people, in the largest unit of which there is one.
+
+    >>> size(900), size(147456), size(3 * 2**30)
+    ('900 bytes', '144.0 KiB', '3.0 GiB')
+    """
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if number_of_bytes >= unit:
+            return f"{number_of_bytes / unit:.1f} {name}"
+    return counted(number_of_bytes, "byte")
+
+
 def duration(seconds: float) -> str:
     """Hours, minutes and seconds for people.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -14,8 +15,10 @@ from typing import Self
 
 from mmret import __version__
 from mmret.errors import IndexLocked
+from mmret.index.place import read_only
 
 LOCK = "LOCK"
+_MAY_NOT_WRITE = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))
 
 
 class WriterLock:
@@ -26,8 +29,13 @@ class WriterLock:
         self._descriptor = -1
 
     def __enter__(self) -> Self:
-        """Take the lock, or raise IndexLocked with its owner."""
-        descriptor = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        """Take the lock, or raise IndexLocked with its owner, or IndexReadOnly."""
+        try:
+            descriptor = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            if error.errno in _MAY_NOT_WRITE:
+                raise read_only(self._folder) from error
+            raise
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Where an index may be written: not on a network file system, where SQLite's log cannot be shared."""
+"""Where an index may be written: not on a network file system, and not where this user may only read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from mmret.errors import MmretError
+from mmret.errors import IndexReadOnly, MmretError
 
 MOUNTS = Path("/proc/self/mountinfo")
 # Named one by one: an unknown type, a FUSE file system among them, is more often a local disk than not.
@@ -20,6 +20,19 @@ NETWORK_TYPES = frozenset(
 _ESCAPE = re.compile(r"\\([0-7]{3})")  # how a mount point spells a space
 # 9p joins virtual machines and containers to a disk of their own host, unless it goes over one of these
 _NETWORK_9P = frozenset(("trans=tcp", "trans=rdma"))
+
+
+def may_write(folder: Path) -> bool:
+    """Whether this user can make files in a folder."""
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
+
+
+def read_only(folder: Path) -> IndexReadOnly:
+    """What to tell whoever wants to change the index in a folder that cannot be written to."""
+    return IndexReadOnly(
+        f"{folder} cannot be written to by this user, so nothing was changed. Searching it works; to change it, copy "
+        "it to a place of your own and use the copy"
+    )
 
 
 def refuse_network(folder: Path, mounts: Path = MOUNTS) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mmret.errors import IndexCorrupt, IndexFormatError
+from mmret.errors import IndexCorrupt, IndexFormatError, IndexReadOnly
 from mmret.index import schema
 from mmret.index.lock import WriterLock
 from mmret.index.rows import Encoded, Failed, Outcome, Recording, Reused
-from mmret.index.salvage_rows import ProvedFile, file_ids, prove_file, proved_meta
+from mmret.index.salvage_rows import ProvedFile, damaged_rows, file_ids, prove_file, proved_meta
 from mmret.index.salvage_vectors import ProvedVectors
-from mmret.index.segments_file import Layout, sync_folder
+from mmret.index.segments_file import LAST_RESORT, Layout, holds_vectors, sync_folder
 from mmret.index.store import IndexStore, may_become_index
 from mmret.index.writer import IndexWriter
 
@@ -58,15 +59,16 @@ def salvage(source: Path, out: Path) -> SalvageReport:
     if out.exists() and any(out.iterdir()):
         raise IndexFormatError(f"{out} exists and is not empty; salvage makes a new index")
     with ExitStack() as stack:
-        with contextlib.suppress(OSError):  # a medium that cannot be written to has no writers
+        with contextlib.suppress(IndexReadOnly, OSError):  # where nothing can be written there is no writer
             stack.enter_context(WriterLock(source))
-        stack.enter_context(schema.sqlite_errors(source))
-        rows = stack.enter_context(closing(schema.connect_to_read(source)))
+        stack.enter_context(schema.sqlite_errors(source, f"Nothing can be saved from it. {LAST_RESORT}"))
+        rows = stack.enter_context(damaged_rows(source, out))
         rows.execute("BEGIN")
         try:
             schema.check_tables(source, rows)
         except IndexCorrupt:
-            schema.check_version(source, rows)  # an older format has no proofs
+            if schema.read_version(rows) in schema.TABLES:
+                schema.check_version(source, rows)  # an older format has no proofs
             raise
         return _copy(source, rows, out)
 
@@ -77,10 +79,14 @@ def _copy(source: Path, rows: sqlite3.Connection, out: Path) -> SalvageReport:
     unfinished = _fresh_folder(out.with_name(f".{out.name}.salvage"))
     own = {"encoder", "model"}
     kept = {key: value for key, value in meta.items() if key in own}
+    files = file_ids(rows)
+    if not files and holds_vectors(source):
+        raise IndexCorrupt(f"{source}: not one recording can be read any more. {LAST_RESORT}")
     vectors = ProvedVectors(source, rows, layout)
     store = IndexStore.create(unfinished, dim=layout.dim, meta=kept, dtype=layout.dtype)
     with closing(store), store.writer() as writer:
-        report = _Copier(writer, rows, vectors).run()
+        report = _Copier(writer, rows, vectors).run(files)
+    schema.require_unchanged(source, rows)
     unfinished.replace(out)
     sync_folder(out.parent)
     return report
@@ -107,10 +113,10 @@ class _Copier:
         self._waiting = 0
         self._copied: dict[bytes, bytes] = {}  # digest of places -> path of the recording that has them
 
-    def run(self) -> SalvageReport:
-        """Copy all and tell what is missing."""
+    def run(self, files: Sequence[int]) -> SalvageReport:
+        """Copy all files, by their ids, and tell what is missing."""
         order = []
-        for file in file_ids(self._rows):
+        for file in files:
             found = prove_file(self._rows, file)
             if isinstance(found, str):
                 self.report.lost.append(LostFile(found, "what the index says about it is damaged", 0))

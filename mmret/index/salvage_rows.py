@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mmret.errors import IndexCorrupt
 from mmret.index.proofs import LIVE_WINDOWS, file_digest
 from mmret.index.rows import Recording, WindowRow
-from mmret.index.schema import UNREADABLE
+from mmret.index.schema import DATABASE, PAGE_SIZE, UNREADABLE, connect_to_read
 from mmret.index.seal import read_seal
-from mmret.index.segments_file import Layout
+from mmret.index.segments_file import LAST_RESORT, Layout
 
 MAX_GAP = 1_000_000
+MAX_ROWS_BYTES = 2**40
 WAYS = ("", " NOT INDEXED")  # the index of the table may be what is damaged
 _FILE = (
     "SELECT root.path, file.path, size, mtime_ns, sha256, sample_rate, frames, status, reason "
@@ -36,6 +40,33 @@ class ProvedFile:
     windows: list[WindowRow]
 
 
+@contextmanager
+def damaged_rows(folder: Path, beside: Path) -> Iterator[sqlite3.Connection]:
+    """The rows of the index in `folder` to read; where their file was cut, a copy next to `beside` filled with zeros.
+
+    SQLite reads nothing at all of a file that is shorter than its first page says.
+    """
+    with ExitStack() as stack:
+        length = _length_before_cut(folder / DATABASE)
+        if length is not None:
+            beside.parent.mkdir(parents=True, exist_ok=True)
+            copy = Path(stack.enter_context(TemporaryDirectory(prefix=f".{beside.name}.rows", dir=beside.parent)))
+            for name in (DATABASE, f"{DATABASE}-wal"):
+                if (folder / name).exists():
+                    shutil.copyfile(folder / name, copy / name)
+            os.truncate(copy / DATABASE, length)
+            folder = copy
+        yield stack.enter_context(closing(connect_to_read(folder)))
+
+
+def _length_before_cut(database: Path) -> int | None:
+    """Bytes that a file of rows had by its first page, None where it still has them all."""
+    with database.open("rb") as file:
+        header = file.read(100)
+    length = int.from_bytes(header[28:32], "big") * PAGE_SIZE
+    return length if database.stat().st_size < length <= MAX_ROWS_BYTES else None
+
+
 def proved_meta(folder: Path, connection: sqlite3.Connection) -> Mapping[str, str]:
     """Facts about the index: those of its seal, or of its rows where the seal is lost."""
     meta: Mapping[str, str] = {}
@@ -48,7 +79,7 @@ def proved_meta(folder: Path, connection: sqlite3.Connection) -> Mapping[str, st
         meta = meta or dict(connection.execute("SELECT key, value FROM meta").fetchall())
         Layout(int(meta["dim"]), meta["dtype"])
     except (*UNREADABLE, KeyError, ValueError, TypeError) as error:
-        raise IndexCorrupt(f"{folder}: what kind of vectors it holds cannot be read any more") from error
+        raise IndexCorrupt(f"{folder}: what kind of vectors it holds cannot be read any more. {LAST_RESORT}") from error
     return meta
 
 
@@ -82,7 +113,7 @@ def _read(connection: sqlite3.Connection, file: int, scan: str) -> ProvedFile:
     return ProvedFile(recording, sample_rate, frames, status, reason, windows)
 
 
-def _first(connection: sqlite3.Connection, query: str, value: int) -> Any:
+def _first(connection: sqlite3.Connection, query: str, value: int | str) -> Any:
     """First row of a query, None where there is none or it cannot be read."""
     try:
         return connection.execute(query, (value,)).fetchone()
@@ -94,11 +125,17 @@ def _ids(connection: sqlite3.Connection, table: str, key: str) -> set[int]:
     """Keys of a table from both its ends to where it cannot be read, and what is found between them."""
     ends = [_until_damage(connection, f"SELECT {key} FROM {table} ORDER BY {key} {way}") for way in ("ASC", "DESC")]
     found = set(ends[0]) | set(ends[1])
-    last, next_ = max(ends[0], default=0), min(ends[1], default=0)
+    last, next_ = max(ends[0], default=0), min(ends[1], default=_highest_id(connection) + 1)
     if 1 < next_ - last <= MAX_GAP:
         query = f"SELECT {key} FROM {table} WHERE {key} = ?"
         found |= {between for between in range(last + 1, next_) if _first(connection, query, between)}
     return found
+
+
+def _highest_id(connection: sqlite3.Connection) -> int:
+    """The last id that a file was given, 0 where that cannot be read."""
+    row = _first(connection, "SELECT seq FROM sqlite_sequence WHERE name = ?", "file")
+    return row[0] if row and isinstance(row[0], int) else 0
 
 
 def _window_files(connection: sqlite3.Connection) -> set[int]:

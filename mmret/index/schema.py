@@ -9,7 +9,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from mmret.errors import IndexCorrupt, IndexFormatError, IndexLocked, MmretError
+from mmret.errors import IndexCorrupt, IndexFormatError, IndexLocked, IndexReadOnly, MmretError
+from mmret.index.place import may_write, read_only
+from mmret.index.segments_file import LAST_RESORT, holds_vectors, how_to_save
 
 FORMAT = 2
 APPLICATION_ID = 0x6D6D7265  # "mmre"
@@ -62,29 +64,43 @@ _LIMITS = {
 
 
 @contextmanager
-def sqlite_errors(folder: Path) -> Iterator[None]:
-    """Turn what SQLite and open files report about `folder` into errors that a caller can act on."""
+def sqlite_errors(folder: Path, advice: str | None = None) -> Iterator[None]:
+    """Turn what SQLite and open files report about `folder` into errors that a caller can act on.
+
+    `advice` is what to do about damaged rows where that is not to salvage the rest.
+    """
+    advice = advice or how_to_save(folder)
     try:
         yield
     except sqlite3.OperationalError as error:
         name = getattr(error, "sqlite_errorname", None)
         if name is None:  # raised by the module itself, e.g. text that is not UTF-8: the bytes are wrong
-            raise IndexCorrupt(f"{folder / DATABASE}: {error}") from error
+            raise IndexCorrupt(f"{folder / DATABASE}: {error}. {advice}") from error
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             raise IndexLocked(f"{folder}: another process is writing to its rows; try again later") from error
+        if name.startswith("SQLITE_READONLY") or (name == "SQLITE_CANTOPEN" and not may_write(folder)):
+            raise read_only(folder) from error
         raise MmretError(f"{folder / DATABASE}: {error} ({name}). Check the free space and the disk") from error
     except UNREADABLE as error:
-        raise IndexCorrupt(f"{folder / DATABASE} is damaged: {error}") from error
+        raise IndexCorrupt(f"{folder / DATABASE} is damaged: {error}. {advice}") from error
     except OSError as error:
         if error.filename is None:  # of a call on an open file: say at least which index it belongs to
             raise MmretError(f"{folder}: {error.strerror}. Check the free space and the disk") from error
         raise
 
 
-def connect(folder: Path, mode: str) -> sqlite3.Connection:
+class _Rows(sqlite3.Connection):
+    """A connection; one without locks knows size and time of the file that it reads."""
+
+    unlocked: tuple[int, int] | None = None
+
+
+def connect(folder: Path, mode: str) -> _Rows:
     """Open the rows of `folder` for mode "ro" or "rw", with every safety switch set; transactions are explicit."""
     uri = f"file:{quote(os.fsencode(folder / DATABASE))}?mode={mode}"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
+    connection = sqlite3.connect(
+        uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0, factory=_Rows
+    )
     try:
         for limit, value in _LIMITS.items():
             connection.setlimit(limit, value)
@@ -100,17 +116,35 @@ def connect(folder: Path, mode: str) -> sqlite3.Connection:
 
 
 def connect_to_read(folder: Path) -> sqlite3.Connection:
-    """Read-only connection; on a medium that cannot be written to, one that needs no side files."""
-    connection = connect(folder, "ro")
+    """Read-only connection; where the folder cannot be written to, one that needs no side files and no locks."""
     try:
-        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError:
-        connection.close()
-        if (folder / f"{DATABASE}-wal").exists():
+        return connect(folder, "ro")  # the first statements look for the side files
+    except sqlite3.OperationalError as error:
+        # what a busy writer or a lack of open files reports must not lead to reading without locks
+        if not error.sqlite_errorname.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")) or may_write(folder):
             raise
-        # Nobody can be writing where nothing can be written, so reading without locks is safe.
-        return connect(folder, "ro&immutable=1")
+        log = folder / f"{DATABASE}-wal"
+        if log.exists() and log.stat().st_size:
+            raise IndexReadOnly(
+                f"{folder} cannot be written to by this user, and its latest changes are still in {log.name}, which "
+                "cannot be read there. Copy the whole folder to a place of your own and use the copy"
+            ) from error
+    # A writer at work would have made the side files, and beside those a connection with locks is possible.
+    stamp = _stamp(folder)
+    connection = connect(folder, "ro&immutable=1")
+    connection.unlocked = stamp
     return connection
+
+
+def require_unchanged(folder: Path, connection: sqlite3.Connection) -> None:
+    """Raise IndexLocked if rows that are read without locks were changed since their connection was made."""
+    if isinstance(connection, _Rows) and connection.unlocked not in {None, _stamp(folder)}:
+        raise IndexLocked(f"{folder} was changed since it was opened, in a place that can only be read; open it again")
+
+
+def _stamp(folder: Path) -> tuple[int, int]:
+    status = (folder / DATABASE).stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def create(folder: Path, meta: Mapping[str, str]) -> None:
@@ -144,11 +178,20 @@ def sync_log(folder: Path) -> None:
             os.close(descriptor)
 
 
+def lost_rows(folder: Path) -> IndexCorrupt:
+    """What to tell whoever has the vectors of an index alone."""
+    return IndexCorrupt(
+        f"{folder} has lost its rows: {DATABASE} is not there, and vectors alone cannot be searched. {LAST_RESORT}"
+    )
+
+
 def require(folder: Path) -> None:
     """Refuse a folder that is no index at all."""
     if (folder / DATABASE).is_file():
         return
     make = f"Make one with: mmret index PATH --to {folder}"
+    if holds_vectors(folder):
+        raise lost_rows(folder)
     if not folder.exists():
         reason = f"there is no such folder. {make}"
     elif not folder.is_dir():
@@ -167,6 +210,8 @@ def check_header(folder: Path) -> None:
         header = file.read(100)
     application_id = int.from_bytes(header[68:72], "big")
     if not header.startswith(b"SQLite format 3\0") or len(header) < 100 or application_id != APPLICATION_ID:
+        if holds_vectors(folder):
+            raise IndexCorrupt(f"{path} is damaged: it does not begin as the rows of an index do. {LAST_RESORT}")
         raise IndexFormatError(f"{path} was not made by mmret: {folder} is no index")
     version = int.from_bytes(header[60:64], "big")
     if version not in TABLES:
@@ -205,4 +250,6 @@ def check_tables(folder: Path, connection: sqlite3.Connection, version: int = FO
     rows = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
     stored = {row[0] for row in rows if row[0] != "CREATE TABLE sqlite_sequence(name,seq)"}
     if version not in TABLES or stored != set(TABLES[version]):
-        raise IndexCorrupt(f"{folder / DATABASE}: its tables are not those of an mmret index of format {version}")
+        raise IndexCorrupt(
+            f"{folder / DATABASE}: its tables are not those of an mmret index of format {version}. {LAST_RESORT}"
+        )

@@ -151,15 +151,16 @@ def _damaged_page(database: Path, found: bytes, sealed: bytes) -> str | None:
 
 def _contradiction(database: Path, connection: sqlite3.Connection, seal: Seal | None) -> str | None:
     """What is wrong with rows that no seal covers and no writer left; slower than a seal."""
+    advice = how_to_save(database.parent)
     for problem in rows_contradictions(connection):
-        return f"{database} is damaged: {problem}"
+        return f"{database} is damaged: {problem}. {advice}"
     for file in unproved(connection):
-        return f"{database} is damaged: what it says about file {file} is not what was written"
+        return f"{database} is damaged: what it says about file {file} is not what was written. {advice}"
     if seal is not None:
         meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
         changing = {"generation", "format"}
         if any(meta.get(key) != value for key, value in seal.meta.items() if key not in changing):
-            return f"{database}: the table meta is damaged"
+            return f"{database}: the table meta is damaged. {advice}"
     return None
 
 

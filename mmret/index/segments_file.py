@@ -19,6 +19,7 @@ from mmret.errors import IndexCorrupt
 VECTORS = "vectors"
 SEGMENT_BYTES = 256 * 2**20
 NORM_TOLERANCE = 1e-3
+LAST_RESORT = "Restore it from a backup, or index the recordings again into another folder"
 ROUNDING = {"f32": 0.0, "f16": 2.0**-11}  # how much storing may change a norm
 _SEGMENT_FILE = re.compile(r"\d{6,}\.(f32|f16)")
 _NUMBERS: dict[str, np.dtype[Any]] = {"f32": np.dtype("<f4"), "f16": np.dtype("<f2")}
@@ -93,6 +94,11 @@ def segment_name(segment: int, dtype: str) -> str:
 def how_to_save(folder: Path) -> str:
     """Sentence for whoever has a damaged index."""
     return f"Save what is whole with: mmret salvage {folder} OUT"
+
+
+def holds_vectors(folder: Path) -> bool:
+    """Whether `folder` is or was an index with vectors, whatever became of its rows."""
+    return (folder / VECTORS).is_dir() and bool(unnamed_files(folder, frozenset()))
 
 
 def unnamed_files(folder: Path, names: Set[str]) -> list[Path]:

@@ -49,6 +49,14 @@ class Snapshot:
             found += self._windows(f"segment = ? AND row IN ({marks})", (segment, *some))
         return found
 
+    def files_using(self, segment: int, rows: range) -> list[int]:
+        """Ids of the files of whose live windows a vector is one of `rows` of a segment, in order."""
+        query = (
+            "SELECT DISTINCT file FROM window WHERE segment = ? AND row >= ? AND row < ? AND deleted_gen IS NULL "
+            "ORDER BY file"
+        )
+        return [file for (file,) in self._connection.execute(query, (segment, rows.start, rows.stop))]
+
     def windows_of(self, file: int) -> list[WindowRow]:
         """Live windows of a file, in order of id."""
         return self._windows("file = ?", (file,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -13,9 +14,9 @@ from pathlib import Path
 from mmret.errors import IndexCorrupt, IndexFormatError, MmretError
 from mmret.index import schema
 from mmret.index.lock import LOCK, WriterLock
-from mmret.index.place import refuse_network
+from mmret.index.place import may_write, refuse_network
 from mmret.index.seal import prove, prove_each, settle
-from mmret.index.segments_file import SEGMENT_BYTES, VECTORS, Layout, SegmentMap, sync_folder
+from mmret.index.segments_file import SEGMENT_BYTES, VECTORS, Layout, SegmentMap, holds_vectors, sync_folder
 from mmret.index.snapshot import Snapshot
 from mmret.index.writer import IndexWriter
 
@@ -45,6 +46,8 @@ class IndexStore:
         refuse_network(folder)
         _make_folder(folder)
         if not may_become_index(folder):
+            if holds_vectors(folder):
+                raise schema.lost_rows(folder)
             raise IndexFormatError(f"{folder} holds other files: it is no index, and none is made in it")
         with WriterLock(folder), schema.sqlite_errors(folder):
             if not (folder / schema.DATABASE).exists():  # else another process was faster: open what it made
@@ -113,7 +116,10 @@ class IndexStore:
         """Raise IndexCorrupt unless the rows are those that were committed."""
         with self._guard, schema.sqlite_errors(self.folder):
             self._check_usable()
-            self._covered = prove(self.folder, self._connection)
+            try:
+                self._covered = prove(self.folder, self._connection)
+            finally:
+                schema.require_unchanged(self.folder, self._connection)
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -138,6 +144,7 @@ class IndexStore:
             finally:
                 if self._connection.in_transaction:
                     self._connection.execute("COMMIT")
+                schema.require_unchanged(self.folder, self._connection)
 
     def _begin(self, prepare: Callable[[Snapshot], None]) -> Snapshot:
         failed_at = -1
@@ -224,6 +231,8 @@ def may_become_index(folder: Path) -> bool:
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not may_write(folder) and not IndexStore.exists(folder):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except FileExistsError:
         raise IndexFormatError(f"{folder} is a file; an index is a folder, new or empty") from None
     except OSError as error:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mmret.errors import MmretError
 from mmret.index import row_writer, schema
+from mmret.index.reuse import ReusableVectors
 from mmret.index.rows import Outcome, StoredFile
 from mmret.index.segments_file import (
     NORM_TOLERANCE,
@@ -37,17 +38,18 @@ class IndexWriter:
         self.rows_per_segment = max(1, segment_bytes // layout.row_bytes)
         self._appenders: list[SegmentAppender] = []  # with uncommitted rows, the last one open to more
         self._pending: list[Block] = []
+        self._reusable = ReusableVectors(folder, connection)
 
     def file_at(self, path: bytes) -> StoredFile | None:
         """Row of the file at an absolute path."""
         return find_file(self.connection, path)
 
     def same_content(self, sha256: bytes) -> StoredFile | None:
-        """A searchable file with these bytes, if there is one."""
-        row = self.connection.execute(
+        """A searchable file with these bytes whose vectors are still what was written, if there is one."""
+        rows = self.connection.execute(
             f"{FILE_ROWS} WHERE sha256 = ? AND status = 'done' ORDER BY file.id", (sha256,)
-        ).fetchone()
-        return None if row is None else stored_file(row)
+        ).fetchall()
+        return next((stored_file(row) for row in rows if self._reusable.hold(row[0])), None)
 
     def files_below(self, folder: bytes) -> list[StoredFile]:
         """Files, not gone, at or below an absolute path."""

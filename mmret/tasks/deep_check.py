@@ -29,23 +29,32 @@ Bounds = tuple[float, float]
 
 @dataclass
 class DeepReport:
-    """What became of the sampled windows.
+    """What became of a sample: `sampled` of the `windows` of an index, which lie in so many `recordings`.
 
-    `compared` were encoded again, `problems` tell of those that differ. Recordings that are `missing`, or whose bytes
-    have `changed` since they were indexed, tell nothing about the index.
+    `compared` were encoded again, `problems` tell of those that differ. Recordings of the sample that are `missing`, or
+    whose bytes have `changed` since they were indexed, tell nothing about the index.
     """
 
+    windows: int = 0
+    sampled: int = 0
+    recordings: int = 0
     compared: int = 0
     problems: list[str] = field(default_factory=list)
     missing: list[Path] = field(default_factory=list)
     changed: list[Path] = field(default_factory=list)
+
+    @property
+    def tells_nothing(self) -> bool:
+        """Whether there were windows to compare, and not one of them could be."""
+        return self.sampled > 0 and not self.compared
 
 
 def deep_check(store: IndexStore, encoder: SearchEncoder, *, decode: Decoder = decode_blocks) -> DeepReport:
     """Encode one window in a hundred again, always the same ones, and compare; IndexCorrupt if vectors are damaged."""
     with store.snapshot() as snapshot:
         sampled = list(_sampled(snapshot))
-    report = DeepReport()
+        windows = snapshot.window_count()
+    report = DeepReport(windows, sum(len(stored) for _, stored in sampled), len(sampled))
     for file, stored in sampled:
         path = Path(os.fsdecode(file.path))
         try:

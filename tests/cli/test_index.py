@@ -143,15 +143,20 @@ def test_a_deep_check_tells_differing_vectors_from_recordings_that_are_gone(
     run: Run, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("index", sounds, "--to", tmp_path / "index")
-    assert "9 windows encoded again, 0 of them differ\n" in run("check", "--deep", tmp_path / "index").stdout
+    told = run("check", "--deep", tmp_path / "index").stdout
+    assert told.startswith("a sample of 9 of 9 windows, 9 compared: 0 problems\n")
     (sounds / "200.wav").unlink()
     write_tone(sounds / "800.wav", 900)
     result = run("check", "--deep", tmp_path / "index")
     assert result.exit_code == 0
     assert f"{sounds / '200.wav'}: is not there, so its windows were not compared" in result.stderr
     assert f"{sounds / '800.wav'}: has changed since it was indexed" in result.stderr
+    assert "9 windows, 3 compared: 0 problems; 2 of 3 recordings in the sample missing or changed\n" in result.stdout
     deep = json.loads(run("check", "--deep", "--json", tmp_path / "index").stdout)["deep"]
     assert deep == {
+        "windows": 9,
+        "sampled": 9,
+        "recordings": 3,
         "compared": 3,
         "problems": [],
         "missing": [str(sounds / "200.wav")],
@@ -160,8 +165,29 @@ def test_a_deep_check_tells_differing_vectors_from_recordings_that_are_gone(
     monkeypatch.setattr("mmret.tasks.deep_check.SAME", 1.1)
     result = run("check", "--deep", tmp_path / "index")
     assert result.exit_code == 1
-    assert "3 windows encoded again, 3 of them differ\n" in result.stdout
+    assert "9 windows, 3 compared: 3 problems; 2 of 3" in result.stdout
     assert result.stdout.endswith(": 3 problems\n")
+
+
+def test_a_deep_check_that_could_compare_nothing_says_so(run: Run, sounds: Path, tmp_path: Path) -> None:
+    run("index", sounds, "--to", tmp_path / "index")
+    sounds.rename(tmp_path / "elsewhere")
+    result = run("check", "--deep", tmp_path / "index")
+    assert result.exit_code == 1
+    assert "0 compared: nothing was compared with recordings; 3 of 3 recordings in the sample" in result.stdout
+    run("remove", tmp_path / "index", sounds)
+    result = run("check", "--deep", tmp_path / "index")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("nothing was compared with recordings: the index holds no windows\n")
+
+
+def test_a_deep_check_of_a_damaged_index_says_that_it_was_left_out(run: Run, sounds: Path, tmp_path: Path) -> None:
+    run("index", sounds, "--to", tmp_path / "index")
+    vectors = tmp_path / "index" / "vectors" / "000001.f32"
+    vectors.write_bytes(b"\x7f" + vectors.read_bytes()[1:])
+    result = run("check", "--deep", tmp_path / "index")
+    assert result.exit_code == 1
+    assert "recordings were not encoded again" in result.stderr
 
 
 def test_what_a_file_name_smuggles_in_is_spelt_out() -> None:
@@ -189,7 +215,8 @@ def test_compact_gives_back_what_was_removed(run: Run, sounds: Path, tmp_path: P
     row = json.loads(run("compact", tmp_path / "index", "--json").stdout)
     assert (row["windows"], row["forgotten"], row["freed_bytes"] * 2) == (6, 1, row["vector_bytes"])
     assert (
-        run("compact", tmp_path / "index").stdout == f"{tmp_path / 'index'}: 0.0 MiB freed, 0.0 MiB kept (6 windows)\n"
+        run("compact", tmp_path / "index").stdout
+        == f"{tmp_path / 'index'}: 0 bytes freed, 576 bytes kept (6 windows)\n"
     )
     assert "nothing is damaged" in run("check", tmp_path / "index").stdout
 

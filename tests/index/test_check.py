@@ -16,7 +16,7 @@ from mmret.index import IndexStore
 from mmret.index.check import CheckReport, check
 from mmret.index.migrations import migrate
 from mmret.tasks.maintenance import check_index
-from tests.index.made_up import DIM, add, new_store, unit_rows
+from tests.index.made_up import DIM, add, copy, new_store, remove, unit_rows
 from tests.index.old_formats import write_old_index
 
 
@@ -78,6 +78,58 @@ def test_each_fault_is_named(folder: Path, harm: Callable[[Path], None], words: 
     assert report(folder).problems == []
     harm(folder)
     assert any(words in problem for problem in report(folder).problems), report(folder).problems
+
+
+def damage(folder: Path, segment: int, row: int) -> None:
+    path = folder / "vectors" / f"{segment:06d}.f32"
+    content = bytearray(path.read_bytes())
+    content[row * DIM * 4] ^= 0x55
+    path.write_bytes(content)
+
+
+def test_damaged_vectors_are_named_by_recording(folder: Path) -> None:
+    with closing(IndexStore.open(folder)) as store:
+        copy(store, "c", "b")
+    damage(folder, 2, 0)
+    (problem,) = report(folder).problems
+    place = folder / "vectors" / "000002.f32"
+    assert problem == (
+        f"{place}: vectors of rows 0 to 1 (offset 0) are damaged. They belong to /sounds/b, /sounds/c. "
+        f"Save what is whole with: mmret salvage {folder} OUT"
+    )
+
+
+def test_no_more_than_a_few_recordings_are_named(folder: Path) -> None:
+    with closing(IndexStore.open(folder)) as store:
+        for number in range(7):
+            copy(store, f"copy{number}", "a")
+    without_a_file(folder)
+    (problem,) = report(folder).problems
+    assert (
+        "They belong to /sounds/a, /sounds/copy0, /sounds/copy1, /sounds/copy2, /sounds/copy3 and 3 more. S" in problem
+    )
+
+
+def test_of_a_cut_file_only_recordings_beyond_the_cut_are_named(folder: Path) -> None:
+    with closing(IndexStore.open(folder)) as store:
+        add(store, "c", unit_rows(1, seed=2))
+    cut(folder)
+    (problem,) = report(folder).problems
+    assert "They belong to /sounds/c. " in problem
+
+
+def test_damaged_vectors_of_removed_recordings_are_told_as_such(folder: Path) -> None:
+    with closing(IndexStore.open(folder)) as store:
+        remove(store, ["a"])
+    damage(folder, 1, 0)
+    (problem,) = report(folder).problems
+    assert "They belong to no recording any more. " in problem
+
+
+def test_a_recording_whose_own_rows_are_damaged_is_named_by_number(folder: Path) -> None:
+    sql(folder, "UPDATE file SET path = x'78' WHERE id = 1")
+    damage(folder, 1, 0)
+    assert any("They belong to file 1. " in problem for problem in report(folder).problems)
 
 
 def test_rows_that_cannot_be_gone_through_are_one_problem_more(folder: Path) -> None:

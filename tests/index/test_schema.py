@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mmret.errors import IndexCorrupt, IndexLocked, MmretError
+from mmret.errors import IndexCorrupt, IndexLocked, IndexReadOnly, MmretError
 from mmret.index import schema
-from tests.index.made_up import add, new_store, unit_rows
+from tests.index.made_up import new_store
 
 
 def operational(name: str | None) -> sqlite3.OperationalError:
@@ -27,6 +27,8 @@ def operational(name: str | None) -> sqlite3.OperationalError:
         (operational(None), IndexCorrupt, "index.sqlite: told by SQLite"),
         (operational("SQLITE_BUSY_RECOVERY"), IndexLocked, "another process is writing to its rows"),
         (operational("SQLITE_LOCKED"), IndexLocked, "try again later"),
+        (operational("SQLITE_READONLY_DIRECTORY"), IndexReadOnly, "copy it to a place of your own"),
+        (operational("SQLITE_CANTOPEN"), IndexReadOnly, "cannot be written to"),
         (operational("SQLITE_FULL"), MmretError, r"\(SQLITE_FULL\). Check the free space"),
         (sqlite3.DatabaseError("malformed"), IndexCorrupt, "is damaged: malformed"),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), IndexCorrupt, "is damaged"),
@@ -43,37 +45,6 @@ def test_each_fault_is_told_as_what_it_is(raised: Exception, becomes: type[Mmret
 def test_an_error_that_names_its_file_stays_as_it_is() -> None:
     with pytest.raises(FileNotFoundError, match="elsewhere"), schema.sqlite_errors(Path("/an/index")):
         raise FileNotFoundError(errno.ENOENT, "no such file", "/elsewhere")
-
-
-def test_where_nothing_can_be_written_rows_are_read_without_side_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with closing(new_store(tmp_path / "index")) as store:
-        add(store, "a.wav", unit_rows(2))
-    connect, modes = schema.connect, []
-
-    class ReadOnly:
-        """A connection that would have to make a file."""
-
-        def execute(self, statement: str) -> None:
-            raise operational("SQLITE_CANTOPEN")
-
-        def close(self) -> None:
-            modes.append("closed")
-
-    def connecting(folder: Path, mode: str) -> sqlite3.Connection | ReadOnly:
-        modes.append(mode)
-        return ReadOnly() if mode == "ro" else connect(folder, mode)
-
-    monkeypatch.setattr(schema, "connect", connecting)
-    for left_over in tmp_path.glob("index/*-wal"):
-        left_over.unlink()
-    with closing(schema.connect_to_read(tmp_path / "index")) as connection:
-        assert connection.execute("SELECT COUNT(*) FROM window").fetchone() == (2,)
-    assert modes == ["ro", "closed", "ro&immutable=1"]
-    (tmp_path / "index" / "index.sqlite-wal").touch()  # a writer may be at work: nothing may be assumed
-    with pytest.raises(sqlite3.OperationalError):
-        schema.connect_to_read(tmp_path / "index")
 
 
 @pytest.mark.parametrize("value", ["many", None])

@@ -43,7 +43,7 @@ def deep(folder: Path, encoder: FakeEncoder | None = None, **way: object) -> Dee
 
 def test_a_sound_index_has_no_problem_and_the_sample_is_at_least_twenty(folder: Path) -> None:
     encoder = FakeEncoder()
-    assert deep(folder, encoder) == DeepReport(compared=20)
+    assert deep(folder, encoder) == DeepReport(windows=24, sampled=20, recordings=6, compared=20)
     assert encoder.encoded == 20
 
 
@@ -94,6 +94,15 @@ def test_missing_and_changed_recordings_are_no_problem_of_the_index(folder: Path
     assert report.changed == [sounds / "1.wav", sounds / "2.wav"]
     assert report.problems == []
     assert report.compared >= 20 - 12
+    assert (report.windows, report.sampled, report.recordings) == (24, 20, 6)
+    assert not report.tells_nothing
+
+
+def test_a_sample_of_which_nothing_is_left_tells_nothing(folder: Path, sounds: Path) -> None:
+    for path in sounds.iterdir():
+        path.unlink()
+    report = deep(folder)
+    assert (report.compared, len(report.missing), report.tells_nothing) == (0, 6, True)
 
 
 def test_an_encoder_that_hears_otherwise_is_noticed(folder: Path) -> None:
@@ -131,4 +140,6 @@ def test_it_needs_an_encoder_and_whole_vectors(folder: Path) -> None:
 
 
 def test_an_empty_index_has_nothing_to_compare(tmp_path: Path) -> None:
-    assert deep(tmp_path / "empty") == DeepReport()
+    report = deep(tmp_path / "empty")
+    assert report == DeepReport()
+    assert not report.tells_nothing
