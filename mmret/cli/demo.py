@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmret.cli.index import Json, Model, open_index
+from mmret.cli.paths import typed_path
 from mmret.cli.printing import counted, duration, note, print_json, shown
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="INDEX", help="Keep the index in this folder; else it is forgotten.")
+        Path | None,
+        typer.Option(
+            "--to", metavar="INDEX", help="Keep the index in this folder; else it is forgotten.", parser=typed_path
+        ),
     ] = None,
     model: Model = None,
     json: Json = False,

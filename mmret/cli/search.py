@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from mmret.cli.index import IndexFolder, Json, Model, encoder_for
+from mmret.cli.paths import typed_path
 from mmret.cli.printing import note, print_json, shown
 
 if TYPE_CHECKING:
@@ -50,7 +51,10 @@ def search(  # noqa: PLR0913 - the options of a command are its parameters
     ] = None,
     k: Count = 10,
     min_score: MinScore = None,
-    audio: Annotated[Path | None, typer.Option("--audio", help="Look for what sounds like this recording.")] = None,
+    audio: Annotated[
+        Path | None,
+        typer.Option("--audio", metavar="FILE", help="Look for what sounds like this recording.", parser=typed_path),
+    ] = None,
     approximate: Approximate = False,
     model: Model = None,
     json: Json = False,
@@ -69,7 +73,9 @@ def search(  # noqa: PLR0913 - the options of a command are its parameters
 
 def similar(  # noqa: PLR0913 - the options of a command are its parameters
     folder: IndexFolder,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Recording to compare with.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Recording to compare with.", show_default=False, parser=typed_path)
+    ],
     start: Annotated[float | None, typer.Option("--start", min=0, help="Start of the part, in seconds.")] = None,
     stop: Annotated[float | None, typer.Option("--stop", min=0, help="End of the part, in seconds.")] = None,
     k: Count = 10,

@@ -37,6 +37,8 @@ class Listing:
 
 def absolute(path: str | os.PathLike[str]) -> Path:
     """Absolute path without `..`; symbolic links keep their names, as the user typed them."""
+    if not os.fspath(path):  # to the system that is the current folder; here it is a variable that was not set
+        raise MmretError('the path is empty; for the current folder, give "."')
     return Path(os.path.abspath(os.path.expanduser(os.fspath(path))))  # noqa: PTH100, PTH111 - Path.absolute keeps ".."
 
 
