@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -34,6 +36,38 @@ def test_files_that_fail_are_listed_on_stderr_with_exit_code_1(run: Run, sounds:
     assert (row["added"], row["skipped"]) == (3, 0)
     assert [failed["path"] for failed in row["failed"]] == [str(sounds / "text.wav")]
     assert "text.wav" in run("info", tmp_path / "index").stdout
+
+
+def test_what_may_not_be_read_is_a_failure_beside_others_that_are_indexed(
+    run: Run, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private = tmp_path / "private"
+    write_tone(private / "a.wav", 500)
+    scandir, opened = os.scandir, Path.open
+
+    def listed(folder: Path) -> object:
+        if folder == private:
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    def readable(path: Path, *words: Any, **options: Any) -> Any:
+        if path == sounds / "200.wav":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *words, **options)
+
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    monkeypatch.setattr(os, "scandir", listed)
+    monkeypatch.setattr(Path, "open", readable)
+    files = [sounds / name for name in ("200.wav", "800.wav")]
+    result = run("index", *files, private, "--to", tmp_path / "index", "--json")
+    assert result.exit_code == 1
+    row = json.loads(result.stdout)
+    assert row["added"] == 1
+    assert [failed["path"] for failed in row["failed"]] == [str(private), str(files[0])]
+    assert result.stderr.splitlines() == [
+        f"{private}: cannot be read: Permission denied",
+        f"{files[0]}: Permission denied",
+    ]
 
 
 def test_isolated_decoding_makes_the_same_index(run: Run, sounds: Path, tmp_path: Path) -> None:
