@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -23,10 +23,10 @@ QUERIES_TOGETHER = 64
 Count = Annotated[int, typer.Option("-k", min=1, help="How many hits.")]
 
 
-def _number(min_score: float | None) -> float | None:
-    """Refuse NaN, below which no score lies and above which none does."""
-    if min_score is not None and math.isnan(min_score):
-        raise typer.BadParameter("nan is no score; a cosine lies between -1 and 1")
+def _cosine(min_score: float | None) -> float | None:
+    """Refuse what no score can be, NaN too."""
+    if min_score is not None and not -1 <= min_score <= 1:
+        raise typer.BadParameter(f"{min_score:g} is no score; a cosine lies between -1 and 1")
     return min_score
 
 
@@ -34,17 +34,19 @@ Approximate = Annotated[
     bool, typer.Option("--approximate", help="Read only the clusters near the query (made by mmret cluster).")
 ]
 MinScore = Annotated[
-    float | None, typer.Option("--min-score", callback=_number, help="Leave out hits below this cosine.")
+    float | None, typer.Option("--min-score", callback=_cosine, help="Leave out hits below this cosine.")
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command."""
-    app.command("search")(search)
+    # what is too much is taken for words without quotes, and answered as that
+    app.command("search", context_settings={"allow_extra_args": True})(search)
     app.command("similar")(similar)
 
 
 def search(  # noqa: PLR0913 - the options of a command are its parameters
+    context: typer.Context,
     folder: IndexFolder,
     text: Annotated[
         str | None, typer.Argument(metavar="WORDS", help="What to look for; - reads one query a line from stdin.")
@@ -60,15 +62,21 @@ def search(  # noqa: PLR0913 - the options of a command are its parameters
     json: Json = False,
 ) -> None:
     """Find what matches words, or a recording."""
+    if context.args:
+        words = shown(" ".join([text or "", *context.args]))
+        raise typer.BadParameter(f'put the words in quotes, as one query: "{words}"')
     if (text is None) == (audio is None):
         raise typer.BadParameter('give either words ("a dog barking") or --audio FILE')
     if text is not None and not text.strip():
         raise typer.BadParameter("the words to look for are empty")
+    refused: list[int] = []
     with _opened(folder, model, approximate=approximate, one_sentence=text not in (None, "-")) as index:
-        for about, hits in _answers(index, text, audio, k=k, min_score=min_score):
+        for about, hits in _answers(index, text, audio, refused, k=k, min_score=min_score):
             _print_hits(hits, about, json)
             if not hits:
                 _say_why(index, min_score)
+    if refused:
+        raise typer.Exit(1)
 
 
 def similar(  # noqa: PLR0913 - the options of a command are its parameters
@@ -94,25 +102,46 @@ def similar(  # noqa: PLR0913 - the options of a command are its parameters
 
 
 def _answers(
-    index: Index, text: str | None, audio: Path | None, *, k: int, min_score: float | None
+    index: Index, text: str | None, audio: Path | None, refused: list[int], *, k: int, min_score: float | None
 ) -> Iterator[tuple[dict[str, str], list[Hit]]]:
     """Hits of each query, and what is to be told about it; from stdin one query after another."""
     if audio is not None:
         yield {}, index.search_audio(audio, k=k, min_score=min_score)
     elif text == "-":
-        for queries in read_together(sys.stdin):
+        for queries in read_together(_stdin(), refused):
             for query, hits in zip(queries, index.search_each(queries, k=k, min_score=min_score), strict=True):
                 yield {"query": query}, hits
     elif text is not None:
         yield {}, index.search(text, k=k, min_score=min_score)
 
 
-def read_together(lines: TextIO) -> Iterator[list[str]]:
-    """Queries that are searched together: many of a file, one of a pipe whose other end may wait for its answer."""
-    queries = filter(None, map(str.strip, lines))
+def _stdin() -> TextIO:
+    """Lines of UTF-8, whatever the locale; bytes that are none come through as lone surrogates."""
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
+    return sys.stdin
+
+
+def read_together(lines: TextIO, refused: list[int]) -> Iterator[list[str]]:
+    """Queries that are searched together: many of a file, one of a pipe whose other end may wait for its answer.
+
+    Lines that are no text are told, and their numbers added to `refused`.
+    """
+    queries = filter(None, map(str.strip, _text_lines(lines, refused)))
     together = QUERIES_TOGETHER if lines.seekable() else 1
     while some := list(islice(queries, together)):
         yield some
+
+
+def _text_lines(lines: TextIO, refused: list[int]) -> Iterator[str]:
+    from mmret.tasks.words import is_text
+
+    for number, line in enumerate(lines, start=1):
+        if is_text(line):
+            yield line
+        else:
+            note(f"line {number} of stdin is not UTF-8")
+            refused.append(number)
 
 
 def _opened(folder: Path, model: str | None, *, approximate: bool, one_sentence: bool = False) -> Index:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmret.audio.decode import decode_blocks
 from mmret.audio.excerpt import excerpt
-from mmret.errors import MmretError, QueryError
+from mmret.errors import AudioError, MmretError
 from mmret.index.check import CheckReport, check
 from mmret.index.cluster_file import StoredClusters, load
 from mmret.index.clusters import Recall
@@ -37,6 +37,7 @@ from mmret.tasks.indexing import Adder, AddReport, Decoder, SearchEncoder, find_
 from mmret.tasks.progress import AddProgress
 from mmret.tasks.recordings import FailedFile, Listing, absolute
 from mmret.tasks.request import NEAR_THE_BEST, Region, Request
+from mmret.tasks.words import check_words
 
 __all__ = [
     "AddProgress",
@@ -158,8 +159,7 @@ class Index:
     ) -> list[list[Hit]]:
         """`search` for each of the texts, with the same hits; many together take a fraction of the time."""
         request = Request(k, min_score, merge)
-        if not all(text.strip() for text in texts):
-            raise QueryError("the words to look for are empty")
+        check_words(texts)
         return self._hits(self._needed_encoder().encode_text(list(texts)), request)
 
     def search_audio(
@@ -286,6 +286,8 @@ def _hit(path: Path, merged: MergedHit) -> Hit:
 
 def _sound(encoder: SearchEncoder, path: Path, start_s: float | None, stop_s: float | None) -> NDArray[np.float32]:
     """Unit vector (1, dim) of a recording or a part of it."""
+    if path.is_dir():
+        raise AudioError(path, "a folder; what sounds alike is asked with one recording, so name a file in it")
     whole = start_s is None and stop_s is None
     clip = path if whole else excerpt(path, encoder.sample_rate, start_s or 0.0, stop_s)
     return encoder.encode_audio([clip])
