@@ -82,12 +82,14 @@ def index(  # noqa: PLR0913 - the options of a command are its parameters
 ) -> None:
     """Make recordings searchable: add what is new or changed, skip what is known."""
     from mmret.tasks.indexing import find_audio
+    from mmret.tasks.maintenance import refuse_moved
     from mmret.tasks.watch import Watcher
     from mmret.tasks.watch import watch as follow
 
     reporter = Reporter(to, json=json, log_json=log_json)
     with stoppable(reporter.stopped), reporter.listening():
         # listed first: a mistyped path is told before a model is loaded or an index made
+        refuse_moved(to, paths)
         found = Watcher(paths) if watch else find_audio(paths)
         _migrate(to)
         with (

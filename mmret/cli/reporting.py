@@ -205,13 +205,20 @@ class Reporter:
             return
         self.voice.report(report)
         if self._json:
-            print_json({"index": self._folder, **asdict(report)})
+            print_json({"index": self._folder, "exists": _exists(self._folder), **asdict(report)})
         else:
             typer.echo(_summary(report, self._folder))
 
     def stopped(self) -> None:
         """Tell how to go on after an interruption."""
         self.voice.stopped(shlex.join(["mmret", *sys.argv[1:]]))
+
+
+def _exists(folder: Path) -> bool:
+    """Whether there is an index now: none is made where not one recording could be used."""
+    from mmret.index.store import IndexStore
+
+    return IndexStore.exists(folder)
 
 
 def how_much(report: AddReport) -> str:

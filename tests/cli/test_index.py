@@ -128,6 +128,32 @@ def test_an_index_that_was_there_stays_where_every_file_fails(run: Run, sounds: 
     assert "bad.wav" in run("info", tmp_path / "index").stdout
 
 
+def test_json_tells_whether_there_is_an_index_in_the_end(run: Run, sounds: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.wav"
+    bad.write_text("no sound")
+    run("index", sounds, "--to", tmp_path / "index")
+    rows = [json.loads(run("index", bad, "--to", tmp_path / to, "--json").stdout) for to in ("index", "new")]
+    assert [row.pop("exists") for row in rows] == [True, False]
+    assert rows[0] | {"index": ""} == rows[1] | {"index": ""}
+
+
+@pytest.mark.parametrize("watch", [[], ["--watch"]])
+def test_a_moved_folder_of_recordings_is_told_how_to_follow_and_to_remove(
+    run: Run, sounds: Path, tmp_path: Path, watch: list[str]
+) -> None:
+    index, moved = tmp_path / "my index", tmp_path / "moved"
+    run("index", sounds, "--to", index)
+    sounds.rename(moved)
+    refused = run("index", sounds, "--to", index, *watch).exception
+    assert isinstance(refused, MmretError)
+    assert f"{sounds}: no such file or folder, but {index} knows recordings there (3)" in str(refused)
+    assert str(refused).endswith(f": mmret remove '{index}' {sounds}")
+    assert "(3)" not in str(run("index", f"{sounds}s", "--to", index).exception)
+    assert json.loads(run("index", moved, "--to", index, "--json").stdout)["reused"] == 3
+    assert run("remove", index, sounds).stdout == "removed 3 recordings\n"
+    assert "knows recordings" not in str(run("index", sounds, "--to", index).exception)
+
+
 def test_a_place_that_can_hold_no_index_is_told_in_a_sentence(run: Run, sounds: Path, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("do not touch")
