@@ -26,12 +26,11 @@ from mmret.tasks.clustering import ClusterReport, cluster_index
 from mmret.tasks.deep_check import DeepReport, deep_check
 from mmret.tasks.identity import (
     IndexInfo,
-    check_dtype,
-    check_encoder,
     describe,
     failed_files,
-    identity_of,
     model_of,
+    note_model,
+    open_store,
 )
 from mmret.tasks.indexing import Adder, AddReport, Decoder, SearchEncoder, find_audio
 from mmret.tasks.progress import AddProgress
@@ -74,10 +73,13 @@ class Hit:
 class Index:
     """Searchable recordings in a folder. Use `Index.open`; close it, or use it in a `with` block."""
 
-    def __init__(self, store: IndexStore, encoder: SearchEncoder | None, *, approximate: bool = False) -> None:
+    def __init__(
+        self, store: IndexStore, encoder: SearchEncoder | None, *, approximate: bool = False, model: str | None = None
+    ) -> None:
         self._store = store
         self._encoder = encoder
         self._approximate = approximate
+        self._named = model
         self._clusters: StoredClusters | None = None
         self.folder = store.folder
 
@@ -94,24 +96,13 @@ class Index:
         """Open the index in `folder`; with an encoder, make it where there is none.
 
         Without an encoder an index can tell about itself and forget files, no more. `model` is noted in a new index
-        as the name that finds the encoder again; the encoder's own name where it is not given. `store` is how a new
-        index keeps its vectors: "f32", or "f16" for half the space and scores that differ from the fourth digit on.
+        as the name that finds the encoder again, the encoder's own name where it is not given; in one that is there
+        `add` notes it, so that a model that was moved is found. `store` is how a new index keeps its vectors: "f32",
+        or "f16" for half the space and scores that differ from the fourth digit on.
         `approximate` searches read the clusters near a query alone (see `cluster`); `recalls` tells what they find.
         """
-        folder = absolute(folder)
-        if encoder is not None and not IndexStore.exists(folder):
-            meta = {"encoder": identity_of(encoder), "model": model or encoder.name}
-            opened = IndexStore.create(folder, dim=encoder.dim, meta=meta, dtype=store or "f32")
-        else:
-            opened = IndexStore.open(folder)
-        index = cls(opened, encoder, approximate=approximate)
-        try:
-            check_encoder(opened, encoder)
-            check_dtype(opened, store)
-        except BaseException:
-            opened.close()
-            raise
-        return index
+        opened = open_store(absolute(folder), encoder, model=model, dtype=store)
+        return cls(opened, encoder, approximate=approximate, model=model)
 
     def add(
         self,
@@ -129,6 +120,7 @@ class Index:
         encoder = self._needed_encoder()
         listing = paths if isinstance(paths, Listing) else find_audio(_several(paths))
         with self._store.writer() as writer:
+            note_model(writer, self._store, self._named)
             return Adder(writer, encoder, progress, decode).run(listing)
 
     def remove(self, paths: PathLike | Iterable[PathLike]) -> int:

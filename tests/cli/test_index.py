@@ -183,7 +183,18 @@ def test_a_model_folder_that_was_moved_can_be_named_anew(run: Run, sounds: Path,
         assert isinstance(refused, ModelFormatError)
         assert f"made with the model folder {model}, which is not there any more" in str(refused)
         assert "--model" in str(refused)
-        assert run(*words, "--model", tmp_path / "moved").exit_code == 0
+    moved = ["--model", tmp_path / "moved"]
+    assert run("search", tmp_path / "index", "800", *moved).exit_code == 0
+    assert isinstance(run("search", tmp_path / "index", "800").exception, ModelFormatError)  # searching notes nothing
+    assert run("index", sounds, "--to", tmp_path / "index", *moved).exit_code == 0
+    for words in (["search", tmp_path / "index", "800"], ["index", sounds, "--to", tmp_path / "index"]):
+        assert run(*words).exit_code == 0
+    facts = json.loads(run("info", tmp_path / "index", "--json").stdout)
+    assert (facts["model"], facts["files"]) == (str(tmp_path / "moved"), 3)
+    assert "nothing is damaged" in run("check", tmp_path / "index").stdout
+    generation = facts["generation"]
+    run("index", sounds, "--to", tmp_path / "index", *moved)
+    assert json.loads(run("info", tmp_path / "index", "--json").stdout)["generation"] == generation
 
 
 def test_check_lists_damage_with_exit_code_1(run: Run, sounds: Path, tmp_path: Path) -> None:
