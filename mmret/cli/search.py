@@ -17,9 +17,11 @@ from mmret.cli.paths import typed_path
 from mmret.cli.printing import note, print_json, shown
 
 if TYPE_CHECKING:
+    from mmret.encoder import Encoder
     from mmret.tasks.search import Hit, Index
 
 QUERIES_TOGETHER = 64
+SHOWN_OF_A_QUERY = 40  # characters, in what is said about it
 Count = Annotated[int, typer.Option("-k", min=1, help="How many hits.")]
 
 
@@ -70,8 +72,12 @@ def search(  # noqa: PLR0913 - the options of a command are its parameters
     if text is not None and not text.strip():
         raise typer.BadParameter("the words to look for are empty")
     refused: list[int] = []
-    with _opened(folder, model, approximate=approximate, one_sentence=text not in (None, "-")) as index:
+    encoder, index = _opened(folder, model, approximate=approximate, one_sentence=text not in (None, "-"))
+    with index:
         for about, hits in _answers(index, text, audio, refused, k=k, min_score=min_score):
+            query = about.get("query", text)
+            if query is not None and not encoder.knows(query):
+                note(f'{shown(encoder.name)} knows no word of "{shown(_beginning(query))}": what it finds is chance')
             _print_hits(hits, about, json)
             if not hits:
                 _say_why(index, min_score)
@@ -94,7 +100,8 @@ def similar(  # noqa: PLR0913 - the options of a command are its parameters
     """Find what sounds like a recording or a part of it, other than itself."""
     if stop is not None and stop <= (start or 0.0):
         raise typer.BadParameter("--stop must lie behind --start")
-    with _opened(folder, model, approximate=approximate) as index:
+    _, index = _opened(folder, model, approximate=approximate)
+    with index:
         hits = index.similar(file, start_s=start, stop_s=stop, k=k)
         _print_hits(hits, {}, json)
         if not hits:
@@ -144,15 +151,19 @@ def _text_lines(lines: TextIO, refused: list[int]) -> Iterator[str]:
             refused.append(number)
 
 
-def _opened(folder: Path, model: str | None, *, approximate: bool, one_sentence: bool = False) -> Index:
-    """An index to search; whoever asks approximately is told what that finds."""
+def _opened(folder: Path, model: str | None, *, approximate: bool, one_sentence: bool = False) -> tuple[Encoder, Index]:
+    """An index to search, and its encoder; whoever asks approximately is told what that finds."""
     from mmret.tasks.search import Index
 
     encoder, _ = encoder_for(folder, model, one_sentence=one_sentence)
     index = Index.open(folder, encoder, approximate=approximate)
     if approximate:
         _say_what_is_missed(index)
-    return index
+    return encoder, index
+
+
+def _beginning(query: str) -> str:
+    return query if len(query) <= SHOWN_OF_A_QUERY else f"{query[:SHOWN_OF_A_QUERY]}..."
 
 
 def _say_what_is_missed(index: Index) -> None:

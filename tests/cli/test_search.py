@@ -84,6 +84,14 @@ def test_words_that_are_not_utf_8_are_told_as_that(run: Run, index: Path, sounds
         assert "not UTF-8" in str(refused)
 
 
+def test_words_that_the_model_does_not_know_are_told(run: Run, index: Path) -> None:
+    result = run("search", index, "-", "--json", stdin="200 Hz\n猫\n")
+    assert (result.exit_code, result.stderr) == (0, 'fake knows no word of "猫": what it finds is chance\n')
+    assert "猫" in {json.loads(line)["query"] for line in result.stdout.splitlines()}
+    assert run("search", index, "猫").stderr == result.stderr
+    assert run("search", index, "200 Hz").stderr == ""
+
+
 def test_words_without_quotes_are_shown_with_them(run: Run, index: Path) -> None:
     result = run("search", index, "rain", "falling", "-k", "3", "down")
     assert result.exit_code == 2
