@@ -74,6 +74,8 @@ def main() -> None:
     if not sys.stderr.isatty():
         # the bars of transformers and of its downloads; they ask when they are imported, which is later
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    # of each try to reach the hub without a network; the error in the end says it once. Asked for at import, as above.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     try:
         try:
             app()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmret.cli.index import DEFAULT_MODEL, Json, Runtime, RuntimeName
+from mmret.cli.index import DEFAULT_MODEL, Json, Paths, Runtime, RuntimeName
 from mmret.cli.printing import note, print_json, shown
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def classify(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Recordings, or folders of them.")],
+    paths: Paths,
     labels: Annotated[
         str | None,
         typer.Option(

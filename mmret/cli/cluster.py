@@ -47,4 +47,9 @@ def _sentences(file: Path | None) -> list[str] | None:
     """Lines of a file that are not empty."""
     if file is None:
         return None
-    return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    from mmret.tasks.words import check_words
+
+    text = file.read_text(encoding="utf-8", errors="surrogateescape")
+    sentences = [line.strip() for line in text.splitlines() if line.strip()]
+    check_words(sentences)
+    return sentences

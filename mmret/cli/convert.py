@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mmret.cli.index import Json
+from mmret.cli.paths import typed_path
 from mmret.cli.printing import print_json, shown
 
 
@@ -17,8 +18,10 @@ def register(app: typer.Typer) -> None:
 
 
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Published M2D or M2D-CLAP weights (.pth).")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; it must not exist.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="Published M2D or M2D-CLAP weights (.pth).", parser=typed_path)
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; it must not exist.", parser=typed_path)],
     sample_rate: Annotated[
         int | None, typer.Option("--sample-rate", min=1000, help="Rate in Hz, where the checkpoint leaves it open.")
     ] = None,

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmret.cli.index import Json, Model, open_index
-from mmret.cli.printing import counted, duration, note, print_json, shown
+from mmret.cli.paths import typed_path
+from mmret.cli.printing import counted, note, print_json, shown
+from mmret.cli.reporting import how_much
 
 if TYPE_CHECKING:
-    from mmret.tasks.search import Hit, Index
+    from mmret.tasks.search import AddReport, Hit, Index
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 QUERIES = ("a sheep bleating", "thunder in the distance", "people clapping their hands", "a saw cutting wood")
@@ -32,7 +34,10 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="INDEX", help="Keep the index in this folder; else it is forgotten.")
+        Path | None,
+        typer.Option(
+            "--to", metavar="INDEX", help="Keep the index in this folder; else it is forgotten.", parser=typed_path
+        ),
     ] = None,
     model: Model = None,
     json: Json = False,
@@ -67,10 +72,15 @@ def _add_samples(index: Index, json: bool) -> bool:
     for failed in report.failed:
         note(f"{shown(failed.path)}: {shown(failed.reason)}")
     if not json:
-        known = f", {report.skipped} known" if report.skipped else ""
-        length = duration(report.seconds_of_audio)
-        typer.echo(f"{counted(report.added, 'recording')} ({length}) indexed with {shown(index.model)}{known}")
+        typer.echo(_summary(report, shown(index.model)))
     return bool(report.failed)
+
+
+def _summary(report: AddReport, model: str) -> str:
+    if report.skipped and not report.added:
+        return f"{counted(report.skipped, 'recording')} indexed with {model} before"
+    known = f", {report.skipped} more were there" if report.skipped else ""
+    return f"{counted(report.added, 'recording')} ({how_much(report)}) indexed with {model}{known}"
 
 
 def _print_hits(query: str, hits: list[Hit], json: bool) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from mmret.cli.index import DEFAULT_MODEL, Json, Runtime, RuntimeName
+from mmret.cli.index import DEFAULT_MODEL, Json, Paths, Runtime, RuntimeName
+from mmret.cli.paths import typed_path
 from mmret.cli.printing import counted, note, print_json, shown
 from mmret.cli.stopping import stoppable
 
@@ -18,8 +19,10 @@ def register(app: typer.Typer) -> None:
 
 
 def embed(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Recordings, or folders of them.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write, such as vectors.npz.")],
+    paths: Paths,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="File to write, such as vectors.npz.", parser=typed_path)
+    ],
     timestamps: Annotated[
         bool, typer.Option("--timestamps", help="Vectors of all windows or time columns, with their times.")
     ] = False,

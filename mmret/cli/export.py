@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mmret.cli.index import Json
+from mmret.cli.paths import typed_path
 from mmret.cli.printing import print_json, shown
 
 
@@ -25,8 +26,10 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder that torch can load.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; it must not exist.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="Model folder that torch can load.", parser=typed_path)
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; it must not exist.", parser=typed_path)],
     name: Annotated[str | None, typer.Option("--name", help="Name of the model; the folder's own by default.")] = None,
     precision: Annotated[
         PrecisionName,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmret.cli.index import DEFAULT_MODEL, Json, Runtime, RuntimeName
+from mmret.cli.paths import typed_path
 from mmret.cli.printing import note, print_json, shown
 from mmret.cli.progress import counting_bar
 from mmret.cli.stopping import stoppable
@@ -29,12 +30,23 @@ def register(app: typer.Typer) -> None:
 
 def finetune(  # noqa: PLR0913 - the options of a command are its parameters
     table: Annotated[
-        Path, typer.Argument(metavar="CSV", help="Table with the columns path and label, perhaps split or fold.")
+        Path,
+        typer.Argument(
+            metavar="CSV", help="Table with the columns path and label, perhaps split or fold.", parser=typed_path
+        ),
     ],
-    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Folder to write; it must not exist.")],
+    to: Annotated[
+        Path, typer.Option("--to", metavar="FOLDER", help="Folder to write; it must not exist.", parser=typed_path)
+    ],
     model: Annotated[str, typer.Option("--model", help="Name, folder or hub id of the model.")] = DEFAULT_MODEL,
     audio: Annotated[
-        Path | None, typer.Option("--audio", help="Folder that the paths are below; the table's own by default.")
+        Path | None,
+        typer.Option(
+            "--audio",
+            metavar="FOLDER",
+            help="Folder that the paths are below; the table's own by default.",
+            parser=typed_path,
+        ),
     ] = None,
     test_fold: Annotated[
         list[str] | None, typer.Option("--test-fold", help="Fold to hold out; may be repeated. The last by default.")
@@ -42,7 +54,13 @@ def finetune(  # noqa: PLR0913 - the options of a command are its parameters
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the split and of training.")] = DEFAULT_SEED,
     whole: Annotated[bool, typer.Option("--whole", help="Train all weights, not a head alone; on torch.")] = False,
     config: Annotated[
-        Path | None, typer.Option("--config", help="Recipe for all weights, such as a file of train/configs.")
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="Recipe for all weights, such as a file of train/configs.",
+            parser=typed_path,
+        ),
     ] = None,
     runtime: Runtime = RuntimeName.AUTO,
     json: Json = False,

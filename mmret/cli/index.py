@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmret.cli.new_index import kept_if_used
+from mmret.cli.paths import typed_path
 from mmret.cli.printing import counted, duration, note, print_json, shown, size
 from mmret.cli.reporting import Reporter
 from mmret.cli.stopping import stoppable
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "mmret-mini"
 MANY_WINDOWS = 1_000_000  # from here on an exact search takes a noticeable while
 
-IndexFolder = Annotated[Path, typer.Argument(metavar="INDEX", help="Folder of the index.", show_default=False)]
+IndexFolder = Annotated[
+    Path, typer.Argument(metavar="INDEX", help="Folder of the index.", show_default=False, parser=typed_path)
+]
+Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="Recordings, or folders of them.", parser=typed_path)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Model = Annotated[
     str | None, typer.Option("--model", help="Name, folder or hub id of the model; the index knows its own.")
@@ -57,8 +61,10 @@ def register(app: typer.Typer) -> None:
 
 
 def index(  # noqa: PLR0913 - the options of a command are its parameters
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Recordings, or folders of them.")],
-    to: Annotated[Path, typer.Option("--to", metavar="INDEX", help="Folder of the index, made if it is new.")],
+    paths: Paths,
+    to: Annotated[
+        Path, typer.Option("--to", metavar="INDEX", help="Folder of the index, made if it is new.", parser=typed_path)
+    ],
     model: Model = None,
     runtime: Runtime = RuntimeName.AUTO,
     store: Annotated[
@@ -76,12 +82,14 @@ def index(  # noqa: PLR0913 - the options of a command are its parameters
 ) -> None:
     """Make recordings searchable: add what is new or changed, skip what is known."""
     from mmret.tasks.indexing import find_audio
+    from mmret.tasks.maintenance import refuse_moved
     from mmret.tasks.watch import Watcher
     from mmret.tasks.watch import watch as follow
 
     reporter = Reporter(to, json=json, log_json=log_json)
     with stoppable(reporter.stopped), reporter.listening():
         # listed first: a mistyped path is told before a model is loaded or an index made
+        refuse_moved(to, paths)
         found = Watcher(paths) if watch else find_audio(paths)
         _migrate(to)
         with (
@@ -137,7 +145,7 @@ def info(folder: IndexFolder, json: Json = False) -> None:
 
 def remove(
     folder: IndexFolder,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Recordings, or folders of them.")],
+    paths: Paths,
     json: Json = False,
 ) -> None:
     """Take recordings out of an index; the recordings themselves stay."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmret.cli.index import IndexFolder, Json, Model, open_index
+from mmret.cli.paths import typed_path
 from mmret.cli.printing import counted, note, print_json, shown, size
 
 if TYPE_CHECKING:
@@ -98,7 +99,9 @@ def _tell(report: DeepReport) -> None:
 
 def salvage(
     folder: IndexFolder,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the new index.", show_default=False)],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder of the new index.", show_default=False, parser=typed_path)
+    ],
     json: Json = False,
 ) -> None:
     """Copy what is whole in a damaged index into a new one, and tell what is lost."""

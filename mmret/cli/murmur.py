@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmret.cli.index import Json
+from mmret.cli.paths import typed_path
 from mmret.cli.printing import note, print_json, shown
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ def _murmur() -> None:
 
 
 def score(
-    folder: Annotated[Path, typer.Argument(metavar="PATIENT_FOLDER", help="Folder with one patient's recordings.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="PATIENT_FOLDER", help="Folder with one patient's recordings.", parser=typed_path)
+    ],
     model: Annotated[
         list[str],
         typer.Option("--model", help="Folder of train/murmur.py, or shipped name; several count by their mean."),
@@ -46,7 +49,10 @@ def score(
         DecisionName, typer.Option("--decision", help="One recording decides (rule), or the mean of all.")
     ] = DecisionName.RULE,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Write spectrograms with the scores: PNG, SVG or PDF.")
+        Path | None,
+        typer.Option(
+            "--plot", metavar="FILE", help="Write spectrograms with the scores: PNG, SVG or PDF.", parser=typed_path
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -205,7 +205,7 @@ class Reporter:
             return
         self.voice.report(report)
         if self._json:
-            print_json({"index": self._folder, **asdict(report)})
+            print_json({"index": self._folder, "exists": _exists(self._folder), **asdict(report)})
         else:
             typer.echo(_summary(report, self._folder))
 
@@ -214,8 +214,23 @@ class Reporter:
         self.voice.stopped(shlex.join(["mmret", *sys.argv[1:]]))
 
 
+def _exists(folder: Path) -> bool:
+    """Whether there is an index now: none is made where not one recording could be used."""
+    from mmret.index.store import IndexStore
+
+    return IndexStore.exists(folder)
+
+
+def how_much(report: AddReport) -> str:
+    """Length of the audio that was heard, and of how many recordings nothing had to be."""
+    if report.reused and report.reused == report.added:
+        return "the same bytes were known"
+    length = duration(report.seconds_of_audio)
+    return f"{length}; the bytes of {report.reused} were known" if report.reused else length
+
+
 def _summary(report: AddReport, folder: Path) -> str:
-    parts = [f"{report.added} added ({duration(report.seconds_of_audio)})", f"{report.skipped} known"]
+    parts = [f"{report.added} added ({how_much(report)})", f"{report.skipped} known"]
     if report.gone:
         parts.append(f"{report.gone} gone")
     if report.failed:

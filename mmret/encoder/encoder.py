@@ -94,6 +94,10 @@ class Encoder:
         parts = [self._checked(self._towers.text([one]), [f"sentence {one!r}"]) for one in sentences]
         return self._joined(parts)
 
+    def knows(self, sentence: str) -> bool:
+        """Whether the model knows a part of a sentence; to it, sentences without one differ in length alone."""
+        return self._towers.knows(sentence)
+
     def encode_audio(self, recordings: Sequence[Recording]) -> Vectors:
         """Files, or waveforms (time,) at self.sample_rate -> one unit vector each, (recordings, dim).
 

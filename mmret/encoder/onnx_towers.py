@@ -75,6 +75,13 @@ class OnnxTowers:
         }
         return self._run(self._text_session, tokens)
 
+    def knows(self, sentence: str) -> bool:
+        """Whether a part of a sentence is in the vocabulary."""
+        with tokenizer_faults(self._folder / TOKENIZER):
+            tokens = self._tokenizer.encode(sentence, add_special_tokens=False).tokens
+            unknown = getattr(self._tokenizer.model, "unk_token", None)  # not every kind of tokenizer has one
+        return any(token != unknown for token in tokens)
+
     def _audio_vectors(self, log_mel: NDArray[np.float32]) -> Vectors:
         """Vectors (n, dim) of log-mels (n, 1, mels, frames)."""
         return self._run(self._audio_session, {"log_mel": log_mel})

@@ -128,6 +128,11 @@ class TorchTowers:
         inputs = {name: tokens[name].to(self.model.device) for name in ("input_ids", "attention_mask")}
         return _unit_rows(self.model.get_text_features(**inputs).pooler_output)
 
+    def knows(self, sentence: str) -> bool:
+        """Whether a part of a sentence is in the vocabulary."""
+        with tokenizer_faults(self.name):
+            return any(token != self.tokenizer.unk_token for token in self.tokenizer.tokenize(sentence))
+
     @cached_property
     def tokenizer(self) -> Any:
         """Tokenizer of the folder; where it has none, the one that the configuration names."""

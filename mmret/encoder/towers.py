@@ -51,6 +51,10 @@ class Towers(Protocol):
         """Vectors (n, dim) of sentences; ModelFormatError where the model reads no text."""
         ...
 
+    def knows(self, sentence: str) -> bool:
+        """Whether the tokenizer has anything but its token for the unknown to say of a sentence."""
+        ...
+
 
 def repeated(waveform: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
     """A waveform of at least `samples`: shorter ones are repeated, as the models were trained."""

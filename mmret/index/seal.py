@@ -158,7 +158,7 @@ def _contradiction(database: Path, connection: sqlite3.Connection, seal: Seal | 
         return f"{database} is damaged: what it says about file {file} is not what was written. {advice}"
     if seal is not None:
         meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
-        changing = {"generation", "format"}
+        changing = {"generation", "format", "model"}
         if any(meta.get(key) != value for key, value in seal.meta.items() if key not in changing):
             return f"{database}: the table meta is damaged. {advice}"
     return None

@@ -97,6 +97,12 @@ class IndexWriter:
             yield number
         self.close()
 
+    def put_fact(self, key: str, value: str) -> None:
+        """Keep a fact of the caller's in `meta`, in place of the one that was there."""
+        with row_writer.generation(self.connection):
+            query = "INSERT INTO meta VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value"
+            self.connection.execute(query, (key, value))
+
     def remove(self, files: Iterable[StoredFile], reason: str) -> None:
         """Take files out of every later search; their vectors stay until compaction."""
         with row_writer.generation(self.connection) as number:

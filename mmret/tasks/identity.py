@@ -11,6 +11,7 @@ from mmret import __version__
 from mmret.errors import EncoderMismatch, IndexCorrupt, MmretError
 from mmret.index.schema import FORMAT
 from mmret.index.store import IndexStore
+from mmret.index.writer import IndexWriter
 from mmret.tasks.indexing import SearchEncoder
 from mmret.tasks.recordings import FailedFile
 
@@ -87,6 +88,31 @@ def identity_of(encoder: SearchEncoder) -> str:
             "mmret": __version__,
         }
     )
+
+
+def note_model(writer: IndexWriter, store: IndexStore, model: str | None) -> None:
+    """Note where the encoder was found, if that is another place than the one known, so that it is found again."""
+    if model is not None and model != model_of(store):
+        writer.put_fact("model", model)
+        store.meta["model"] = model
+
+
+def open_store(
+    folder: Path, encoder: SearchEncoder | None, *, model: str | None = None, dtype: str | None = None
+) -> IndexStore:
+    """The index in a folder, made for an encoder where there is none; refused where it was made for another."""
+    if encoder is not None and not IndexStore.exists(folder):
+        meta = {"encoder": identity_of(encoder), "model": model or encoder.name}
+        store = IndexStore.create(folder, dim=encoder.dim, meta=meta, dtype=dtype or "f32")
+    else:
+        store = IndexStore.open(folder)
+    try:
+        check_encoder(store, encoder)
+        check_dtype(store, dtype)
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 def check_encoder(store: IndexStore, ours: SearchEncoder | None) -> None:

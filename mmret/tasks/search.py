@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmret.audio.decode import decode_blocks
 from mmret.audio.excerpt import excerpt
-from mmret.errors import MmretError, QueryError
+from mmret.errors import AudioError, MmretError
 from mmret.index.check import CheckReport, check
 from mmret.index.cluster_file import StoredClusters, load
 from mmret.index.clusters import Recall
@@ -26,17 +26,17 @@ from mmret.tasks.clustering import ClusterReport, cluster_index
 from mmret.tasks.deep_check import DeepReport, deep_check
 from mmret.tasks.identity import (
     IndexInfo,
-    check_dtype,
-    check_encoder,
     describe,
     failed_files,
-    identity_of,
     model_of,
+    note_model,
+    open_store,
 )
 from mmret.tasks.indexing import Adder, AddReport, Decoder, SearchEncoder, find_audio
 from mmret.tasks.progress import AddProgress
 from mmret.tasks.recordings import FailedFile, Listing, absolute
 from mmret.tasks.request import NEAR_THE_BEST, Region, Request
+from mmret.tasks.words import check_words
 
 __all__ = [
     "AddProgress",
@@ -73,10 +73,13 @@ class Hit:
 class Index:
     """Searchable recordings in a folder. Use `Index.open`; close it, or use it in a `with` block."""
 
-    def __init__(self, store: IndexStore, encoder: SearchEncoder | None, *, approximate: bool = False) -> None:
+    def __init__(
+        self, store: IndexStore, encoder: SearchEncoder | None, *, approximate: bool = False, model: str | None = None
+    ) -> None:
         self._store = store
         self._encoder = encoder
         self._approximate = approximate
+        self._named = model
         self._clusters: StoredClusters | None = None
         self.folder = store.folder
 
@@ -93,24 +96,13 @@ class Index:
         """Open the index in `folder`; with an encoder, make it where there is none.
 
         Without an encoder an index can tell about itself and forget files, no more. `model` is noted in a new index
-        as the name that finds the encoder again; the encoder's own name where it is not given. `store` is how a new
-        index keeps its vectors: "f32", or "f16" for half the space and scores that differ from the fourth digit on.
+        as the name that finds the encoder again, the encoder's own name where it is not given; in one that is there
+        `add` notes it, so that a model that was moved is found. `store` is how a new index keeps its vectors: "f32",
+        or "f16" for half the space and scores that differ from the fourth digit on.
         `approximate` searches read the clusters near a query alone (see `cluster`); `recalls` tells what they find.
         """
-        folder = absolute(folder)
-        if encoder is not None and not IndexStore.exists(folder):
-            meta = {"encoder": identity_of(encoder), "model": model or encoder.name}
-            opened = IndexStore.create(folder, dim=encoder.dim, meta=meta, dtype=store or "f32")
-        else:
-            opened = IndexStore.open(folder)
-        index = cls(opened, encoder, approximate=approximate)
-        try:
-            check_encoder(opened, encoder)
-            check_dtype(opened, store)
-        except BaseException:
-            opened.close()
-            raise
-        return index
+        opened = open_store(absolute(folder), encoder, model=model, dtype=store)
+        return cls(opened, encoder, approximate=approximate, model=model)
 
     def add(
         self,
@@ -128,6 +120,7 @@ class Index:
         encoder = self._needed_encoder()
         listing = paths if isinstance(paths, Listing) else find_audio(_several(paths))
         with self._store.writer() as writer:
+            note_model(writer, self._store, self._named)
             return Adder(writer, encoder, progress, decode).run(listing)
 
     def remove(self, paths: PathLike | Iterable[PathLike]) -> int:
@@ -158,8 +151,7 @@ class Index:
     ) -> list[list[Hit]]:
         """`search` for each of the texts, with the same hits; many together take a fraction of the time."""
         request = Request(k, min_score, merge)
-        if not all(text.strip() for text in texts):
-            raise QueryError("the words to look for are empty")
+        check_words(texts)
         return self._hits(self._needed_encoder().encode_text(list(texts)), request)
 
     def search_audio(
@@ -286,6 +278,8 @@ def _hit(path: Path, merged: MergedHit) -> Hit:
 
 def _sound(encoder: SearchEncoder, path: Path, start_s: float | None, stop_s: float | None) -> NDArray[np.float32]:
     """Unit vector (1, dim) of a recording or a part of it."""
+    if path.is_dir():
+        raise AudioError(path, "a folder; what sounds alike is asked with one recording, so name a file in it")
     whole = start_s is None and stop_s is None
     clip = path if whole else excerpt(path, encoder.sample_rate, start_s or 0.0, stop_s)
     return encoder.encode_audio([clip])

@@ -14,7 +14,7 @@ from mmret.audio.decode import AUDIO_SUFFIXES, decode_blocks
 from mmret.errors import IndexLocked, MmretError
 from mmret.tasks.indexing import AddReport, Decoder
 from mmret.tasks.progress import AddProgress
-from mmret.tasks.recordings import FailedFile, FoundFile, Listing, absolute, walk
+from mmret.tasks.recordings import FailedFile, FoundFile, Listing, absolute, exists, walk
 from mmret.tasks.search import Index
 
 POLL_S = 1.0
@@ -55,15 +55,17 @@ class Watched:
     path: Path
     clock: Clock
     known: dict[str, Stamp] = field(default_factory=dict)  # that the index was given
-    troubles: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)  # that hinder looking
+    news: list[str] = field(default_factory=list)  # that a trouble is over
     _waiting: dict[str, tuple[Stamp, float]] = field(default_factory=dict)  # new or changed, and since when as it is
     _missing: dict[str, float] = field(default_factory=dict)  # known, and since when not to be seen
     _disk: tuple[int, int] | None = None
     _first: bool = True
+    _away: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a path that does not exist: it may be mistyped."""
-        if not os.path.lexists(self.path):
+        if not exists(self.path):
             raise MmretError(f"{self.path}: no such file or folder")
         self.folder = self.path if self.path.is_dir() else self.path.parent
 
@@ -107,26 +109,33 @@ class Watched:
     def _seen(self) -> tuple[dict[str, Stamp], bool]:
         """Stamps of the files that are there, and whether a file that is not among them must be gone."""
         unreadable: list[FailedFile] = []
-        self.troubles = []
+        self.troubles, self.news = [], []
         try:
             status = self.folder.stat()
             if self.path == self.folder:
-                entries = walk(self.path, AUDIO_SUFFIXES, unreadable)
-                seen = {entry.path: stamp for entry in entries if (stamp := _stamp(entry))}
+                walked = walk(self.path, AUDIO_SUFFIXES)
+                unreadable = walked.unreadable
+                seen = {entry.path: stamp for entry in walked.files if (stamp := _stamp(entry))}
             else:
                 stamp = _stamp(self.path)
                 seen = {str(self.path): stamp} if stamp else {}
-        except (MmretError, OSError):
-            return {}, self._trouble()
+        except (FileNotFoundError, NotADirectoryError):
+            return {}, self._trouble("is not there")
+        except OSError as error:
+            return {}, self._trouble(f"cannot be read ({error.strerror})")
         disk = (status.st_dev, status.st_ino)
         if not seen and self.known and disk != self._disk:
-            return {}, self._trouble()  # the folder under a disk that is not mounted
+            return {}, self._trouble("is not there")  # the folder under a disk that is not mounted
         self._disk = disk
+        if self._away:
+            self._away = False
+            self.news = [f"{self.folder} is back"]
         self.troubles = [f"{failed.path}: {failed.reason}" for failed in unreadable]
         return seen, not unreadable
 
-    def _trouble(self) -> bool:
-        self.troubles = [f"{self.folder} is not there; its files stay in the index until it is back"]
+    def _trouble(self, fault: str) -> bool:
+        self._away = True
+        self.troubles = [f"{self.folder} {fault}; its files stay in the index until it is back"]
         return False
 
 
@@ -160,6 +169,11 @@ class Watcher:
         """What hinders looking, one sentence each."""
         return [trouble for watched in self._watched for trouble in watched.troubles]
 
+    @property
+    def news(self) -> list[str]:
+        """Which troubles the last look found to be over, one sentence each."""
+        return [news for watched in self._watched for news in watched.news]
+
 
 def watch(index: Index, watcher: Watcher, observer: Observer, *, decode: Decoder = decode_blocks) -> NoReturn:
     """Keep an index up with folders until something interrupts it.
@@ -173,6 +187,8 @@ def watch(index: Index, watcher: Watcher, observer: Observer, *, decode: Decoder
         listing = watcher.look()
         cost_s = watcher.clock.cpu() - started_s
         troubles = watcher.troubles
+        for news in watcher.news:
+            observer.message(news)
         try:
             _bring_up(index, listing, observer, decode)
             watcher.done()

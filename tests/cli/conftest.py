@@ -28,7 +28,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     for verbs in (index, maintenance, search, cluster, classify, murmur, finetune, embed, convert, demo, export):
         verbs.register(app)
 
-    def command(*words: str | Path, stdin: str | None = None) -> Result:
+    def command(*words: str | Path, stdin: str | bytes | None = None) -> Result:
         return CliRunner().invoke(app, [str(word) for word in words], input=stdin)
 
     return command

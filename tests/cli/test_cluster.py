@@ -50,6 +50,13 @@ def test_a_search_of_clusters_tells_what_it_misses(run: Run, index: Path, tmp_pa
     assert found.stderr == f"approximate: finds of the 10 nearest windows {recalls}\n"
 
 
+def test_sentences_that_are_not_utf_8_are_told_as_that(run: Run, index: Path, tmp_path: Path) -> None:
+    (tmp_path / "queries.txt").write_bytes(b"rain\ncaf\xe9\n")
+    refused = run("cluster", index, "--queries", tmp_path / "queries.txt").exception
+    assert isinstance(refused, QueryError)
+    assert "not UTF-8" in str(refused)
+
+
 def test_without_sentences_those_of_the_samples_are_measured_with(run: Run, index: Path) -> None:
     lines = run("cluster", index, "--recall", "0.9").stdout.splitlines()
     assert lines[0].startswith(f"{index}: {ROWS} windows in 219 clusters; a search reads ")

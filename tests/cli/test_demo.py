@@ -77,10 +77,16 @@ def test_an_index_that_is_kept_is_used_again_beside_other_recordings(run: Run, s
     assert run("demo", "--to", tmp_path / "index").exit_code == 0
     again = run("demo", "--to", tmp_path / "index")
     assert again.exit_code == 0
-    assert again.stdout.startswith("0 recordings (0:00:00) indexed with ")
-    assert ", 3 known" in again.stdout
+    assert again.stdout.startswith("3 recordings indexed with mmret-mini before\n")
     assert str(other) in again.stdout
     assert f"mmret search {tmp_path / 'index'}" in again.stdout
+
+
+def test_a_few_new_samples_are_told_beside_those_that_were_there(run: Run, samples: Path, tmp_path: Path) -> None:
+    run("demo", "--to", tmp_path / "index")
+    write_tone(samples / "500.wav", 500, seed=9)
+    again = run("demo", "--to", tmp_path / "index")
+    assert again.stdout.startswith("1 recording (0:00:02) indexed with mmret-mini, 3 more were there\n")
 
 
 def test_a_sample_that_cannot_be_read_is_told(run: Run, samples: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -34,6 +36,41 @@ def test_files_that_fail_are_listed_on_stderr_with_exit_code_1(run: Run, sounds:
     assert (row["added"], row["skipped"]) == (3, 0)
     assert [failed["path"] for failed in row["failed"]] == [str(sounds / "text.wav")]
     assert "text.wav" in run("info", tmp_path / "index").stdout
+
+
+def test_what_may_not_be_read_is_a_failure_beside_others_that_are_indexed(
+    run: Run, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private = tmp_path / "private"
+    write_tone(private / "a.wav", 500)
+    scandir, opened, access = os.scandir, Path.open, os.access
+
+    def listed(folder: Path) -> object:
+        if folder == private:
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    def readable(path: Path, *words: Any, **options: Any) -> Any:
+        if path == sounds / "200.wav":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *words, **options)
+
+    def may(path: Any, *words: Any, **options: Any) -> bool:
+        return path not in (private, sounds / "200.wav") and access(path, *words, **options)
+
+    monkeypatch.setattr(os, "access", may)
+    monkeypatch.setattr(os, "scandir", listed)
+    monkeypatch.setattr(Path, "open", readable)
+    files = [sounds / name for name in ("200.wav", "800.wav")]
+    result = run("index", *files, private, "--to", tmp_path / "index", "--json")
+    assert result.exit_code == 1
+    row = json.loads(result.stdout)
+    assert row["added"] == 1
+    assert [failed["path"] for failed in row["failed"]] == [str(private), str(files[0])]
+    assert result.stderr.splitlines() == [
+        f"{private}: cannot be read: Permission denied",
+        f"{files[0]}: Permission denied",
+    ]
 
 
 def test_isolated_decoding_makes_the_same_index(run: Run, sounds: Path, tmp_path: Path) -> None:
@@ -94,6 +131,32 @@ def test_an_index_that_was_there_stays_where_every_file_fails(run: Run, sounds: 
     assert "bad.wav" in run("info", tmp_path / "index").stdout
 
 
+def test_json_tells_whether_there_is_an_index_in_the_end(run: Run, sounds: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.wav"
+    bad.write_text("no sound")
+    run("index", sounds, "--to", tmp_path / "index")
+    rows = [json.loads(run("index", bad, "--to", tmp_path / to, "--json").stdout) for to in ("index", "new")]
+    assert [row.pop("exists") for row in rows] == [True, False]
+    assert rows[0] | {"index": ""} == rows[1] | {"index": ""}
+
+
+@pytest.mark.parametrize("watch", [[], ["--watch"]])
+def test_a_moved_folder_of_recordings_is_told_how_to_follow_and_to_remove(
+    run: Run, sounds: Path, tmp_path: Path, watch: list[str]
+) -> None:
+    index, moved = tmp_path / "my index", tmp_path / "moved"
+    run("index", sounds, "--to", index)
+    sounds.rename(moved)
+    refused = run("index", sounds, "--to", index, *watch).exception
+    assert isinstance(refused, MmretError)
+    assert f"{sounds}: no such file or folder, but {index} knows recordings there (3)" in str(refused)
+    assert str(refused).endswith(f": mmret remove '{index}' {sounds}")
+    assert "(3)" not in str(run("index", f"{sounds}s", "--to", index).exception)
+    assert json.loads(run("index", moved, "--to", index, "--json").stdout)["reused"] == 3
+    assert run("remove", index, sounds).stdout == "removed 3 recordings\n"
+    assert "knows recordings" not in str(run("index", sounds, "--to", index).exception)
+
+
 def test_a_place_that_can_hold_no_index_is_told_in_a_sentence(run: Run, sounds: Path, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("do not touch")
@@ -123,7 +186,18 @@ def test_a_model_folder_that_was_moved_can_be_named_anew(run: Run, sounds: Path,
         assert isinstance(refused, ModelFormatError)
         assert f"made with the model folder {model}, which is not there any more" in str(refused)
         assert "--model" in str(refused)
-        assert run(*words, "--model", tmp_path / "moved").exit_code == 0
+    moved = ["--model", tmp_path / "moved"]
+    assert run("search", tmp_path / "index", "800", *moved).exit_code == 0
+    assert isinstance(run("search", tmp_path / "index", "800").exception, ModelFormatError)  # searching notes nothing
+    assert run("index", sounds, "--to", tmp_path / "index", *moved).exit_code == 0
+    for words in (["search", tmp_path / "index", "800"], ["index", sounds, "--to", tmp_path / "index"]):
+        assert run(*words).exit_code == 0
+    facts = json.loads(run("info", tmp_path / "index", "--json").stdout)
+    assert (facts["model"], facts["files"]) == (str(tmp_path / "moved"), 3)
+    assert "nothing is damaged" in run("check", tmp_path / "index").stdout
+    generation = facts["generation"]
+    run("index", sounds, "--to", tmp_path / "index", *moved)
+    assert json.loads(run("info", tmp_path / "index", "--json").stdout)["generation"] == generation
 
 
 def test_check_lists_damage_with_exit_code_1(run: Run, sounds: Path, tmp_path: Path) -> None:

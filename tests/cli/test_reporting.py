@@ -32,6 +32,15 @@ def test_only_changes_are_told_after_the_first_run(reporter: Reporter, capsys: p
     assert told.err == "a.wav: it is\\nempty\n"
 
 
+def test_bytes_that_were_known_are_no_silence(reporter: Reporter, capsys: pytest.CaptureFixture[str]) -> None:
+    reporter.report(AddReport(added=37, reused=37))
+    reporter.report(AddReport(added=40, reused=37, skipped=2, seconds_of_audio=60))
+    assert capsys.readouterr().out.splitlines() == [
+        "sounds: 37 added (the same bytes were known), 0 known",
+        "sounds: 40 added (0:01:00; the bytes of 37 were known), 2 known",
+    ]
+
+
 def test_away_from_a_terminal_there_is_no_bar(reporter: Reporter, capsys: pytest.CaptureFixture[str]) -> None:
     with reporter.progress() as advance:
         assert advance is None

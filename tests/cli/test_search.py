@@ -12,6 +12,7 @@ import pytest
 from click.testing import Result
 
 from mmret.cli.search import read_together
+from mmret.errors import AudioError, QueryError
 
 Run = Callable[..., Result]
 
@@ -63,12 +64,57 @@ def test_the_other_end_of_a_pipe_gets_its_answer_before_it_asks_again() -> None:
             return False
 
     lines = "".join(f"{number}\n" for number in range(100))
-    assert [len(some) for some in read_together(Pipe(lines))] == [1] * 100
-    assert [len(some) for some in read_together(io.StringIO(lines))] == [64, 36]
+    assert [len(some) for some in read_together(Pipe(lines), [])] == [1] * 100
+    assert [len(some) for some in read_together(io.StringIO(lines), [])] == [64, 36]
+
+
+def test_a_line_that_is_not_utf_8_fails_alone(run: Run, index: Path) -> None:
+    result = run("search", index, "-", "-k", "1", "--json", stdin=b"\xff\xfe bad\n200 Hz\n caf\xe9\n3000 Hz\n")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == ["line 1 of stdin is not UTF-8", "line 3 of stdin is not UTF-8"]
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(row["query"], Path(row["path"]).name) for row in found] == [("200 Hz", "200.wav"), ("3000 Hz", "3000.wav")]
+
+
+def test_words_that_are_not_utf_8_are_told_as_that(run: Run, index: Path, sounds: Path) -> None:
+    words = b"caf\xe9".decode(errors="surrogateescape")
+    for command in (["search", index, words], ["classify", sounds, "--labels", f"dog, {words}"]):
+        refused = run(*command).exception
+        assert isinstance(refused, QueryError)
+        assert "not UTF-8" in str(refused)
+
+
+def test_words_that_the_model_does_not_know_are_told(run: Run, index: Path) -> None:
+    result = run("search", index, "-", "--json", stdin="200 Hz\n猫\n")
+    assert (result.exit_code, result.stderr) == (0, 'fake knows no word of "猫": what it finds is chance\n')
+    assert "猫" in {json.loads(line)["query"] for line in result.stdout.splitlines()}
+    assert run("search", index, "猫").stderr == result.stderr
+    assert run("search", index, "200 Hz").stderr == ""
+
+
+def test_words_without_quotes_are_shown_with_them(run: Run, index: Path) -> None:
+    result = run("search", index, "rain", "falling", "-k", "3", "down")
+    assert result.exit_code == 2
+    assert 'put the words in quotes, as one query: "rain falling down"' in " ".join(result.stderr.split())
+    assert run("search", index, "rain", "--nosuch").exit_code == 2
+
+
+def test_a_folder_where_one_recording_is_wanted_is_told_as_that(run: Run, index: Path, sounds: Path) -> None:
+    for words in (["search", index, "--audio", sounds], ["similar", index, sounds]):
+        refused = run(*words).exception
+        assert isinstance(refused, AudioError)
+        assert f"{sounds}: a folder; " in str(refused)
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["800", "--audio", "x.wav"], ["800", "-k", "0"], [" "], ["800", "--min-score", "nan"]]
+    "words",
+    [
+        [],
+        ["800", "--audio", "x.wav"],
+        ["800", "-k", "0"],
+        [" "],
+        *[["800", "--min-score", score] for score in ("nan", "1.1", "-2", "inf")],
+    ],
 )
 def test_wrong_usage_is_exit_code_2(run: Run, index: Path, words: list[str]) -> None:
     assert run("search", index, *words).exit_code == 2
@@ -85,9 +131,9 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_terminal_is_told_why_nothing_is_found(run: Run, index: Path, sounds: Path, terminal: list[str]) -> None:
-    assert rows(run("search", index, "800 Hz", "--min-score", "1.5", "--json")) == []
+    assert rows(run("search", index, "800 Hz", "--min-score", "1", "--json")) == []
     run("search", index, "800 Hz")
-    assert terminal == ["nothing scores at least 1.5"]
+    assert terminal == ["nothing scores at least 1"]
     run("remove", index, sounds / "200.wav", sounds / "3000.wav")
     run("similar", index, sounds / "800.wav")
     run("remove", index, sounds)
@@ -96,5 +142,5 @@ def test_a_terminal_is_told_why_nothing_is_found(run: Run, index: Path, sounds: 
 
 
 def test_a_program_is_told_nothing_when_nothing_is_found(run: Run, index: Path) -> None:
-    result = run("search", index, "800 Hz", "--min-score", "1.5")
+    result = run("search", index, "800 Hz", "--min-score", "1")
     assert (result.exit_code, result.output) == (0, "")

@@ -100,6 +100,25 @@ def test_a_wrong_choice_is_answered_with_the_right_ones(option: str, tmp_path: P
     assert "Value error" not in ended.stderr
 
 
+def test_a_hub_out_of_reach_is_told_once(tmp_path: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    sound = write_tone(tmp_path / "800.wav", 800, seconds=0.1)
+    code = (
+        "import sys, mmret.encoder\n"
+        "from mmret.cli import main\n"
+        "from mmret.errors import ModelFormatError\n"
+        "def from_pretrained(*words, **options):\n"
+        "    from huggingface_hub.utils import logging\n"
+        "    logging.get_logger('huggingface_hub.utils._http').warning('Retrying in 1s [Retry 1/5].')\n"
+        "    raise ModelFormatError('owner/name cannot be loaded: no network')\n"
+        "mmret.encoder.Encoder.from_pretrained = from_pretrained\n"
+        f"sys.argv = ['mmret', 'classify', {str(sound)!r}, '--labels', 'dog', '--model', 'owner/name']\n"
+        "main()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (3, "mmret: owner/name cannot be loaded: no network\n")
+
+
 def test_an_error_of_the_system_is_a_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -53,6 +53,13 @@ def test_sentences_of_several_lengths_in_one_batch_equal_torch(exported_conv):
     np.testing.assert_allclose(light.text(SENTENCES)[:1], light.text(SENTENCES[:1]), atol=1e-5)
 
 
+def test_a_sentence_without_a_known_word_is_told_apart_on_every_runtime(exported_conv):
+    for runtime in ("onnx", "torch"):
+        encoder = Encoder.from_pretrained(exported_conv, runtime=runtime)
+        told = [encoder.knows(words) for words in ("a dog", "a zebra", "zebra", "unheard of", "猫", "zebra " * 1000)]
+        assert told == [True, True, False, False, False, False], runtime
+
+
 def test_for_one_sentence_the_graph_as_it_is_gives_the_same_vector(exported_conv, monkeypatch):
     opened = []
     session = onnxruntime.InferenceSession

@@ -146,3 +146,19 @@ def test_after_a_kill_a_search_proves_what_it_names_and_a_writer_proves_all(fold
         with pytest.raises(IndexCorrupt, match="about file 1 is not"), store.writer():
             pass
     assert any("file 1 (/sounds/a)" in problem for problem in problems(killed))
+
+
+def test_after_a_kill_a_fact_that_may_change_is_no_damage_and_others_are(folder: Path, tmp_path: Path) -> None:
+    with closing(IndexStore.open(folder)) as store, store.writer() as writer:
+        for key in ("model", "encoder"):
+            writer.put_fact(key, "other")
+            shutil.copytree(folder, tmp_path / key, ignore=shutil.ignore_patterns("*-shm"))
+    with closing(IndexStore.open(tmp_path / "model")) as store, store.writer():
+        assert store.meta["model"] == "other"
+    assert problems(tmp_path / "model") == []
+    with (
+        closing(IndexStore.open(tmp_path / "encoder")) as store,
+        pytest.raises(IndexCorrupt, match="meta is damaged"),
+        store.writer(),
+    ):
+        pass

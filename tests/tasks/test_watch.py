@@ -193,7 +193,7 @@ def test_a_folder_that_is_away_keeps_its_files(index: Index, inbox: Path) -> Non
         ],
     )
     assert ears.reports == [(1, 0, 0)]
-    assert ears.messages == [f"{inbox} is not there; its files stay in the index until it is back"]
+    assert ears.messages == [f"{inbox} is not there; its files stay in the index until it is back", f"{inbox} is back"]
     assert indexed(index) == {"a.wav"}
 
 
@@ -211,6 +211,24 @@ def test_a_folder_that_cannot_be_read_keeps_its_files(
     ears = run(index, inbox, steps=[lambda: monkeypatch.setattr(os, "scandir", refused), *[nothing] * 4])
     assert ears.reports == [(2, 0, 0)]
     assert ears.messages == [f"{inbox / 'deep'}: cannot be read: Permission denied"]
+
+
+def test_a_watched_folder_that_is_closed_is_told_with_the_reason_and_when_it_opens(
+    index: Index, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(folder: Path) -> object:
+        raise PermissionError(13, "Permission denied")
+
+    ears = run(
+        index,
+        inbox,
+        steps=[lambda: monkeypatch.setattr(os, "scandir", refused), *[nothing] * 4, monkeypatch.undo, *[nothing] * 4],
+    )
+    assert ears.reports == [(1, 0, 0)]
+    assert ears.messages == [
+        f"{inbox} cannot be read (Permission denied); its files stay in the index until it is back",
+        f"{inbox} is back",
+    ]
 
 
 def test_a_file_can_be_watched_too(index: Index, inbox: Path) -> None:
