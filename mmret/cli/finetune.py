@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmret.cli.index import DEFAULT_MODEL, Json, Runtime, RuntimeName
+from mmret.cli.index import DEFAULT_MODEL, Json
 from mmret.cli.paths import typed_path
 from mmret.cli.printing import note, print_json, shown
 from mmret.cli.progress import counting_bar
@@ -62,30 +62,27 @@ def finetune(  # noqa: PLR0913 - the options of a command are its parameters
             parser=typed_path,
         ),
     ] = None,
-    runtime: Runtime = RuntimeName.AUTO,
     json: Json = False,
 ) -> None:
     """Learn to recognise your own labels, and tell how well on recordings that are held out."""
     from mmret.tasks.classifier import refuse_existing
     from mmret.tasks.finetune import read_own_data
 
-    if (whole or config) and runtime == RuntimeName.ONNX:
-        raise typer.BadParameter("all weights train on torch; leave --runtime out")
     refuse_existing(to)
     own = read_own_data(table, audio=audio, test_folds=test_fold, seed=seed)
     with counting_bar("listening", len(own.paths)) as tell:
-        report = _whole(own, model, to, config, tell) if whole or config else _head(own, model, to, runtime, tell)
+        report = _whole(own, model, to, config, tell) if whole or config else _head(own, model, to, tell)
     _print(report, to, json)
 
 
-def _head(own: OwnData, model: str, to: Path, runtime: RuntimeName, tell: Tell) -> FinetuneReport:
+def _head(own: OwnData, model: str, to: Path, tell: Tell) -> FinetuneReport:
     from mmret.encoder import Encoder
     from mmret.heads import LinearConfig
     from mmret.tasks.finetune import OWN_LEARNING_RATE, finetune_head
 
     config = LinearConfig(learning_rate=OWN_LEARNING_RATE)
     with stoppable(lambda: note(f"stopped; {shown(to)} was not written")):
-        encoder = Encoder.from_pretrained(model, runtime=runtime)
+        encoder = Encoder.from_pretrained(model)
         return finetune_head(own, encoder, model, to, config=config, tell=tell)
 
 
