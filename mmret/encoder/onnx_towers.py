@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from mmret._telemetry import onnxruntime
 from mmret.audio.logmel import LogMel
 from mmret.encoder.manifest import (
     AUDIO_GRAPH,
@@ -126,14 +126,15 @@ class OnnxTowers:
 
     def _session(self, name: str, *, threads: int, optimised: bool = True) -> Any:
         path = self._verified(name)
-        options = onnxruntime.SessionOptions()
+        runtime = onnxruntime()
+        options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
         # Threads that spin while they wait would take the cores from whoever decodes meanwhile.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         if not optimised:
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own untyped errors
             raise ModelFormatError(f"{path} cannot be opened by onnxruntime: {error}") from None
