@@ -14,11 +14,7 @@ _INTELS = "openvino_telemetry"
 
 
 def onnxruntime() -> ModuleType:
-    """ONNX Runtime, which reports nothing.
-
-    Where a program loaded it before mmret it has begun to report, and is told to stop: what mmret does with it is not
-    among what it tells.
-    """
+    """ONNX Runtime, which reports nothing; one that a program loaded before mmret has begun to, and is told to stop."""
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()
