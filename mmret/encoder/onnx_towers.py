@@ -58,6 +58,10 @@ class OnnxTowers:
         self.windows = self.manifest.windows
         self.fingerprint = self.manifest.fingerprint
 
+    def open_audio(self) -> None:
+        """Check and open the audio graph, and those weights alone that it refers to."""
+        self._audio_session  # noqa: B018  # opened when it is first asked for
+
     def audio(self, waveforms: Sequence[NDArray[np.float32]]) -> Vectors:
         """Vectors (n, dim) of waveforms (time,) of one length."""
         log_mel = np.stack([self._front_end(repeated(wave, self.manifest.min_samples)) for wave in waveforms])
@@ -118,8 +122,8 @@ class OnnxTowers:
         return tokenizer
 
     def _verified(self, graph: str) -> Path:
-        """Path of a graph that is the listed one, as are the weights it refers to."""
-        for weights in (WEIGHTS, TEXT_WEIGHTS):
+        """Path of a graph that is the listed one, as are the weights it may refer to."""
+        for weights in (WEIGHTS, TEXT_WEIGHTS) if graph == TEXT_GRAPH else (WEIGHTS,):
             if weights in self.manifest.files:
                 self.manifest.verified(self._folder, weights)
         return self.manifest.verified(self._folder, graph)

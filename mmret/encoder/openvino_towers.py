@@ -25,6 +25,10 @@ class OpenVinoTowers(OnnxTowers):
         self._openvino = openvino()
         super().__init__(folder, one_sentence=one_sentence)
 
+    def open_audio(self) -> None:
+        """Check and compile the audio graph."""
+        self._audio_model  # noqa: B018  # compiled when it is first asked for
+
     def _audio_vectors(self, log_mel: NDArray[np.float32]) -> Vectors:
         try:
             # What OpenVINO hands out lies in memory that its next run writes to.

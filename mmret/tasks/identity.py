@@ -11,8 +11,8 @@ from mmret import __version__
 from mmret.errors import EncoderMismatch, IndexCorrupt, MmretError
 from mmret.index.schema import FORMAT
 from mmret.index.store import IndexStore
-from mmret.tasks.indexing import SearchEncoder
 from mmret.tasks.recordings import FailedFile
+from mmret.tasks.search_encoder import SearchEncoder
 
 
 @dataclass(frozen=True)

@@ -33,10 +33,11 @@ from mmret.tasks.identity import (
     identity_of,
     model_of,
 )
-from mmret.tasks.indexing import Adder, AddReport, Decoder, SearchEncoder, find_audio
+from mmret.tasks.indexing import Adder, AddReport, Decoder, find_audio
 from mmret.tasks.progress import AddProgress
 from mmret.tasks.recordings import FailedFile, Listing, absolute
 from mmret.tasks.request import NEAR_THE_BEST, Region, Request
+from mmret.tasks.search_encoder import SearchEncoder
 
 __all__ = [
     "AddProgress",
