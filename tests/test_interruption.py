@@ -13,6 +13,8 @@ import pytest
 
 from tests.conftest import ROOT
 
+# a job in the background of a script has the signal ignored, and so have these programs if the tests are such a job
+LISTENING = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
 INTERRUPTED_IMPORT = """
 import builtins, os, signal, sys
 load = builtins.__import__
@@ -91,7 +93,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "code", [INTERRUPTED_IMPORT, INTERRUPTED_COMPILED_MODULE, LOST_EXCEPTION, INTERRUPTED_STRING], ids=range(4)
 )
 def test_an_exception_that_was_made_into_another_or_lost_ends_with_130(code: str, index: Path, tmp_path: Path) -> None:
-    (tmp_path / "program.py").write_text(code)
+    (tmp_path / "program.py").write_text(LISTENING + code)
     command = [sys.executable, "-m", "program", "search", str(index), "rain"]
     places = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     ended = subprocess.run(command, capture_output=True, text=True, env=places, timeout=60, check=False)
@@ -118,7 +120,7 @@ def test_a_search_that_is_interrupted_at_any_moment_ends_in_silence(index: Path)
 def _interrupted_after(wait_s: float, index: Path) -> tuple[int, str]:
     """Exit code and stderr of a search that gets SIGINT some time after its start."""
     reader, writer = os.pipe()
-    command = [sys.executable, "-c", STARTED, str(writer), "search", str(index), "rain"]
+    command = [sys.executable, "-c", LISTENING + STARTED, str(writer), "search", str(index), "rain"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=[writer]) as running:
         os.close(writer)
         os.read(reader, 1)
