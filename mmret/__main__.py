@@ -10,8 +10,8 @@ from mmret._interruption import INTERRUPTED, Interruption
 def main() -> None:
     """Load the command line, which takes a while, and run it."""
     interruption = Interruption()
-    interruption.listen()
     try:
+        interruption.listen()
         from mmret.cli import main as run
 
         run()
