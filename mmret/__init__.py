@@ -6,6 +6,7 @@ Public names resolve on first use (PEP 562), so `import mmret` itself loads noth
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from mmret.tasks.search import Hit, Index
 
 __version__ = "0.1.0"
+
+# ONNX Runtime and the packages of Hugging Face report on their use; the former writes to the user's home for that as
+# soon as it is imported. So this is set before anything else, whatever was set before.
+os.environ.update(ORT_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_TELEMETRY="1")
 
 __all__ = ["Encoder", "Hit", "Index", "MmretError", "__version__"]
 

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import sys
 
-INTERRUPTED = 130
+from mmret._interruption import INTERRUPTED, Interruption
 
 
 def main() -> None:
     """Load the command line, which takes a while, and run it."""
+    interruption = Interruption()
     try:
+        interruption.listen()
         from mmret.cli import main as run
 
         run()
-    except KeyboardInterrupt:
+    except BaseException:
+        interruption.end()
+        if not interruption.came:
+            raise
+    interruption.end()
+    if interruption.came:
         sys.exit(INTERRUPTED)
 
 

@@ -1,5 +1,5 @@
 """`python -m mmret.cli`, where the command itself is not on the path."""
 
-from mmret.cli import main
+from mmret.__main__ import main
 
 main()

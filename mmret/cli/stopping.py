@@ -12,6 +12,8 @@ from typing import Any
 
 import typer
 
+from mmret._interruption import comes_too_early
+
 GRACE_S = 1.2
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -48,6 +50,11 @@ class _Stop:
         signal.set_wakeup_fd(self._fd_before)
         os.close(self._writer)
 
+    @property
+    def came(self) -> bool:
+        """Whether there was a signal."""
+        return self._number != 0
+
     def leave(self) -> int:
         """Tell the user, and give the exit code that a shell expects: 130 or 143."""
         self._out.set()
@@ -55,7 +62,8 @@ class _Stop:
         return 128 + (self._number or signal.SIGINT)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if not self._number:  # another signal must not disturb the way out, which the guard keeps short
+        # another signal must not disturb the way out, which the guard keeps short
+        if not self._number and not comes_too_early(number, frame):
             self._number = number
             raise KeyboardInterrupt
 
@@ -77,7 +85,12 @@ def stoppable(tell: Callable[[], None]) -> Iterator[None]:
     stop.listen()
     try:
         yield
-    except KeyboardInterrupt:
+        if stop.came:  # and its exception was lost, as it is in code that may raise none
+            raise KeyboardInterrupt
+    except BaseException as error:
+        # compiled modules that are loading make an ImportError of it
+        if not stop.came and not isinstance(error, KeyboardInterrupt):
+            raise
         raise typer.Exit(stop.leave()) from None
     finally:
         stop.let_go()

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmret._optional import require
+from mmret._telemetry import onnxruntime
 from mmret.errors import DataLayoutError
 
 SAMPLE_RATE = 32_000
@@ -83,12 +84,10 @@ def _at_least_a_second(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _session_with_map(path: Path, threads: int):  # type: ignore[no-untyped-def]  # onnxruntime ships no types
     """Session that also returns the 384-channel map before pooling, a target for every 0.32 s."""
-    onnx = require("onnx", extra="train")
-    import onnxruntime
-
+    onnx, runtime = require("onnx", extra="train"), onnxruntime()
     model = onnx.load(str(path))
     pooling = next(node for node in model.graph.node if "embedding" in node.output)
     model.graph.output.append(onnx.helper.make_tensor_value_info(pooling.input[0], onnx.TensorProto.FLOAT, None))
-    options = onnxruntime.SessionOptions()
+    options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -86,6 +86,10 @@ class Encoder:
             )
         return cls(_torch_towers(name_or_path, folder, exported=False))
 
+    def open_audio(self) -> None:
+        """Load the audio tower now and not with the first recording; ModelFormatError where its files are damaged."""
+        self._towers.open_audio()
+
     def encode_text(self, sentences: Sequence[str]) -> Vectors:
         """Sentences -> unit vectors (sentences, dim)."""
         if isinstance(sentences, str):

@@ -28,6 +28,7 @@ from mmret.audio.decode import decode_blocks
 from mmret.audio.logmel import LogMelConfig
 from mmret.audio.segments import iter_segments
 from mmret.encoder.encoder import Encoder
+from mmret.encoder.exportable import check_export
 from mmret.encoder.manifest import (
     AUDIO_GRAPH,
     FP32,
@@ -84,27 +85,22 @@ class _Graph:
     axes: dict[str, dict[int, str]]
 
 
-def export_folder(model_folder: str | Path, out: str | Path, *, name: str | None = None, precision: str = FP32) -> Path:
-    """Write OUT, a complete folder, from a ConvClap or M2D-CLAP folder; whole or not at all.
+def export_folder(model: str | Path, out: str | Path, *, name: str | None = None, precision: str = FP32) -> Path:
+    """Write OUT, a complete folder, from a ConvClap or M2D-CLAP, named as to `Encoder`; whole or not at all.
 
     precision "fp32" writes a folder for every runtime, "int8" one whose audio tower is int8 and runs on ONNX Runtime.
     ModelFormatError tells why a model has no such form, the cosine to fp32 where int8 would move its vectors too far.
     """
     require("onnx", extra="models")
-    model_folder, out = Path(model_folder), Path(out)
-    if out.exists():
-        raise ModelFormatError(f"{out} exists already; name a folder that does not")
-    if not model_folder.is_dir():
-        raise ModelFormatError(f"{model_folder} is no model folder")
-    if precision not in (FP32, INT8):
-        raise ModelFormatError(f"precision {precision!r} is not one of {FP32}, {INT8}")
+    out = Path(out)
+    source = check_export(model, out, precision)
     if precision == INT8 and not adds_int8_exactly():
         raise ModelFormatError("this processor has no VNNI, so int8 cannot be checked here; use --precision fp32")
-    towers = load_towers(str(model_folder), model_folder)
+    towers = load_towers(str(model), source)
     if towers.model.config.model_type not in _EXPORTED:
         raise ModelFormatError(
-            f"{model_folder} is a {towers.model.config.model_type} model, which runs on torch: "
-            "give the folder itself to --model"
+            f"{model} is a {towers.model.config.model_type} model, which runs on torch: "
+            "give the model itself to --model"
         )
     towers.model.cpu()
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -112,12 +108,12 @@ def export_folder(model_folder: str | Path, out: str | Path, *, name: str | None
         folder = Path(scratch) / "model"
         folder.mkdir()
         write = _write_fp32 if precision == FP32 else _write_int8
-        write(towers, model_folder, folder, name=name or out.name)
+        write(towers, source, folder, name=name or out.name)
         folder.rename(out)
     return out
 
 
-def _write_fp32(towers: TorchTowers, source: Path, folder: Path, *, name: str) -> None:
+def _write_fp32(towers: TorchTowers, source: Path | None, folder: Path, *, name: str) -> None:
     model = towers.model
     _write_weights(model, folder / WEIGHTS)
     config = _without_places(model.config.to_dict()) | {"dtype": "float16"}
@@ -132,7 +128,7 @@ def _write_fp32(towers: TorchTowers, source: Path, folder: Path, *, name: str) -
     _check_text(towers, exported)
 
 
-def _write_int8(towers: TorchTowers, source: Path, folder: Path, *, name: str) -> None:
+def _write_int8(towers: TorchTowers, source: Path | None, folder: Path, *, name: str) -> None:
     """Neither configuration nor audio weights: the folder is for ONNX Runtime alone, and says so when torch asks."""
     model = towers.model
     files = [AUDIO_GRAPH]
@@ -166,7 +162,7 @@ def _sample_log_mels(towers: LogMelTowers) -> list[NDArray[np.float32]]:
     return [towers.log_mel([segment.waveform]).numpy() for segment in firsts]
 
 
-def _write_text(towers: TorchTowers, source: Path, folder: Path, *, weights: str) -> list[str]:
+def _write_text(towers: TorchTowers, source: Path | None, folder: Path, *, weights: str) -> list[str]:
     """Write tokenizer and text graph, which refers to `weights`; the names of both."""
     _write_tokenizer(towers, source, folder)
     _write_graph(_graphs(towers.model)[TEXT_GRAPH], folder / TEXT_GRAPH, folder / weights)
@@ -212,9 +208,9 @@ def _write_weights(model: Any, path: Path, *, only: str = "") -> None:
     model.load_state_dict(model.state_dict() | rounded)
 
 
-def _write_tokenizer(towers: TorchTowers, source: Path, folder: Path) -> None:
-    """Copy the folder's tokenizer; save the one that the configuration names where the folder has none."""
-    if not (source / TOKENIZER).is_file():
+def _write_tokenizer(towers: TorchTowers, source: Path | None, folder: Path) -> None:
+    """Copy the folder's tokenizer; save the one that the towers found where the folder has none, or is on the hub."""
+    if source is None or not (source / TOKENIZER).is_file():
         towers.tokenizer.save_pretrained(folder)
         return
     for text in (TOKENIZER, "tokenizer_config.json", "special_tokens_map.json"):

@@ -82,7 +82,13 @@ class Manifest:
         if digest is None:
             raise ModelFormatError(f"{folder / FILE_NAME} does not list {name}; export the model again")
         path = folder / name
-        if not path.is_file() or path.stat().st_size != digest.bytes or file_digest(path).sha256 != digest.sha256:
+        try:
+            intact = path.stat().st_size == digest.bytes and path.is_file() and file_digest(path) == digest
+        except FileNotFoundError:
+            intact = False
+        except OSError as error:
+            raise ModelFormatError(f"{path} cannot be read: {error.strerror or error}") from None
+        if not intact:
             raise ModelFormatError(
                 f"{path} is missing or is not the file that {FILE_NAME} lists; export the model again"
             )

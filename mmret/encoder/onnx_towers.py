@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from mmret._telemetry import onnxruntime
 from mmret.audio.logmel import LogMel
 from mmret.encoder.manifest import (
     AUDIO_GRAPH,
@@ -57,6 +57,10 @@ class OnnxTowers:
         self.sample_rate = self.manifest.sample_rate
         self.windows = self.manifest.windows
         self.fingerprint = self.manifest.fingerprint
+
+    def open_audio(self) -> None:
+        """Check and open the audio graph, and those weights alone that it refers to."""
+        self._audio_session  # noqa: B018  # opened when it is first asked for
 
     def audio(self, waveforms: Sequence[NDArray[np.float32]]) -> Vectors:
         """Vectors (n, dim) of waveforms (time,) of one length."""
@@ -125,22 +129,23 @@ class OnnxTowers:
         return tokenizer
 
     def _verified(self, graph: str) -> Path:
-        """Path of a graph that is the listed one, as are the weights it refers to."""
-        for weights in (WEIGHTS, TEXT_WEIGHTS):
+        """Path of a graph that is the listed one, as are the weights it may refer to."""
+        for weights in (WEIGHTS, TEXT_WEIGHTS) if graph == TEXT_GRAPH else (WEIGHTS,):
             if weights in self.manifest.files:
                 self.manifest.verified(self._folder, weights)
         return self.manifest.verified(self._folder, graph)
 
     def _session(self, name: str, *, threads: int, optimised: bool = True) -> Any:
         path = self._verified(name)
-        options = onnxruntime.SessionOptions()
+        runtime = onnxruntime()
+        options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
         # Threads that spin while they wait would take the cores from whoever decodes meanwhile.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         if not optimised:
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own untyped errors
             raise ModelFormatError(f"{path} cannot be opened by onnxruntime: {error}") from None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmret._optional import require
+from mmret._telemetry import openvino
 from mmret.encoder.manifest import AUDIO_GRAPH, FILE_NAME
 from mmret.encoder.onnx_towers import OnnxTowers, audio_threads
 from mmret.encoder.towers import Vectors
@@ -22,8 +22,12 @@ class OpenVinoTowers(OnnxTowers):
     runtime = "openvino"
 
     def __init__(self, folder: Path, *, one_sentence: bool = False) -> None:
-        self._openvino = require("openvino", extra="openvino")
+        self._openvino = openvino()
         super().__init__(folder, one_sentence=one_sentence)
+
+    def open_audio(self) -> None:
+        """Check and compile the audio graph."""
+        self._audio_model  # noqa: B018  # compiled when it is first asked for
 
     def _audio_vectors(self, log_mel: NDArray[np.float32]) -> Vectors:
         try:

@@ -108,6 +108,9 @@ class TorchTowers:
         """Vectors (n, dim) of waveforms of one length, of any length of their own."""
         raise NotImplementedError
 
+    def open_audio(self) -> None:
+        """Do nothing: weights are checked and loaded as a whole."""
+
     @torch.inference_mode()
     def audio(self, waveforms: Sequence[NDArray[np.float32]]) -> Vectors:
         """Vectors (n, dim) of waveforms (time,) of one length."""

@@ -43,6 +43,10 @@ class Towers(Protocol):
     fingerprint: str
     scenes: SceneFeatures | None
 
+    def open_audio(self) -> None:
+        """Load what `audio` needs, where that has not happened yet; ModelFormatError where it is damaged."""
+        ...
+
     def audio(self, waveforms: Sequence[NDArray[np.float32]]) -> Vectors:
         """Vectors (n, dim) of waveforms (time,) that all have the same length."""
         ...

@@ -27,6 +27,7 @@ class WriterLock:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._descriptor = -1
+        self._pid = 0
 
     def __enter__(self) -> Self:
         """Take the lock, or raise IndexLocked with its owner, or IndexReadOnly."""
@@ -51,14 +52,17 @@ class WriterLock:
         with contextlib.suppress(OSError):  # on a full disk the lock holds without its note, so that one can remove
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(note).encode(), 0)
-        self._descriptor = descriptor
+        self._descriptor, self._pid = descriptor, os.getpid()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Let go of the lock."""
-        # The file stays: unlinking it would let two processes lock two files of one name.
+        # The file stays: unlinking it would let two processes lock two files of one name. Closing is not enough:
+        # a child that was forked meanwhile holds the lock with its copy of the descriptor. It must not free it either.
+        if os.getpid() == self._pid:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         os.close(self._descriptor)
         self._descriptor = -1
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmret._telemetry import onnxruntime
+
 MAX_THREADS = 4
 # ONNX models of one or two nodes: S (r, q) = MatMul(X (r, d), Q (d, q)), all float32, and the same of Cast(H), H being
 # float16. The package onnx would write them, but is not there where people search.
@@ -34,10 +36,9 @@ def products(rows: NDArray[np.floating[Any]], columns: NDArray[np.float32]) -> N
 
 @cache
 def _session(numbers: str) -> Any:
-    import onnxruntime  # here, so that a single query of float32 does not load it
-
-    options = onnxruntime.SessionOptions()
+    runtime = onnxruntime()  # here, so that a single query of float32 does not load it
+    options = runtime.SessionOptions()
     options.intra_op_num_threads = min(len(os.sched_getaffinity(0)), MAX_THREADS)
     # Threads that spin while they wait would take the cores from others.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(GRAPHS[numbers], options, providers=["CPUExecutionProvider"])
+    return runtime.InferenceSession(GRAPHS[numbers], options, providers=["CPUExecutionProvider"])

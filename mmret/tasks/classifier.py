@@ -125,6 +125,7 @@ def open_classifier(folder: str | os.PathLike[str], *, runtime: str = "auto") ->
     needed = facts.encoder.get("runtime", "auto")
     try:
         encoder = Encoder.from_pretrained(model, runtime=needed if runtime == "auto" else runtime)
+        encoder.open_audio()
     except ModelFormatError as error:
         raise ModelFormatError(
             f"the encoder of {folder} cannot be opened: {error}. Put it back, or put a copy of it at {inside}"

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from mmret.errors import AudioError, MmretError
 from mmret.metrics.prompts import DEFAULT_TEMPLATE, caption
 from mmret.tasks.classifier import Classifier
-from mmret.tasks.indexing import SearchEncoder, find_audio
+from mmret.tasks.indexing import find_audio
 from mmret.tasks.recordings import FailedFile, absolute
+from mmret.tasks.search_encoder import SearchEncoder
 from mmret.tasks.words import check_words
 
 __all__ = [
@@ -79,6 +80,7 @@ def classify_each(
     if not labels:
         raise ValueError("classification needs at least one label")
     check_words([prompt, *labels])
+    encoder.open_audio()  # a damaged model is told once, and is no fault of any recording
     sentences = encoder.encode_text([caption(label, prompt) for label in labels])  # (labels, dim)
     yield from _ranked(files, labels, lambda file: sentences @ encoder.encode_audio([file])[0])
 

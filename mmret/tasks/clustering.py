@@ -13,7 +13,7 @@ from mmret.errors import MmretError, ModelFormatError, QueryError
 from mmret.index.cluster_file import save
 from mmret.index.clusters import Asked, Recall, cluster, sampled, with_recall
 from mmret.index.store import IndexStore
-from mmret.tasks.indexing import SearchEncoder
+from mmret.tasks.search_encoder import SearchEncoder
 
 WORTH_IT = 100_000  # windows; an exact search of fewer takes milliseconds
 STORED_QUERIES = 200

@@ -18,7 +18,8 @@ from mmret.errors import AudioError
 from mmret.index.rows import StoredFile
 from mmret.index.snapshot import Snapshot
 from mmret.index.store import IndexStore
-from mmret.tasks.indexing import Decoder, SearchEncoder
+from mmret.tasks.indexing import Decoder
+from mmret.tasks.search_encoder import SearchEncoder
 
 SHARE = 0.01
 AT_LEAST = 20

@@ -32,6 +32,9 @@ class FeatureEncoder(Protocol):
     name: str
     fingerprint: str
 
+    def open_audio(self) -> None:
+        """Make ready to encode recordings."""
+
     @property
     def scene_dim(self) -> int:
         """Numbers in a vector."""
@@ -85,6 +88,7 @@ def _embed(
 ) -> EmbedReport:
     """Write `out`, whole or not at all; where no recording could be used nothing is written."""
     report = EmbedReport()
+    encoder.open_audio()  # a damaged model is told once, and is no fault of any recording
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         spool, times = Path(scratch) / "vectors", Path(scratch) / "times"

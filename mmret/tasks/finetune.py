@@ -89,6 +89,7 @@ def finetune_head(
     `model` is the name or path that opens the encoder again.
     """
     refuse_existing(out)
+    encoder.open_audio()  # a damaged model is told once, and is no fault of any recording
     vectors = whole_vectors(encoder, own.paths, tell=tell)
     tested = learn_and_test(own.data, ClipVectors(vectors, vectors), own.split, config, seed=own.seed)
     report = report_on(own, tested.split, tested.logits, valid_accuracy=tested.fitted.score, epoch=tested.fitted.epoch)

@@ -12,8 +12,8 @@ from mmret.errors import EncoderMismatch, IndexCorrupt, MmretError
 from mmret.index.schema import FORMAT
 from mmret.index.store import IndexStore
 from mmret.index.writer import IndexWriter
-from mmret.tasks.indexing import SearchEncoder
 from mmret.tasks.recordings import FailedFile
+from mmret.tasks.search_encoder import SearchEncoder
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import stat
 import time
@@ -11,61 +10,26 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmret.audio.decode import AUDIO_SUFFIXES, decode_blocks
-from mmret.audio.segments import WindowConfig, iter_segments
-from mmret.errors import AudioError, MmretError
+from mmret.audio.segments import iter_segments
+from mmret.errors import AudioError
 from mmret.index.rows import Encoded, Failed, Outcome, Recording, Reused, StoredFile, Touched
 from mmret.index.segments_file import NORM_TOLERANCE, Block
 from mmret.index.writer import IndexWriter
-from mmret.tasks.ahead import EncodingThread
 from mmret.tasks.progress import AddProgress, FileEvent, events_of
 from mmret.tasks.recordings import FailedFile, FoundFile, Listing, find_recordings
-
-log = logging.getLogger(__name__)
+from mmret.tasks.search_encoder import SearchEncoder
+from mmret.tasks.window_queue import WindowQueue
 
 WINDOWS_PER_CALL = 32
 WINDOWS_PER_COMMIT = 256
 SECONDS_PER_COMMIT = 2.0
 
 Decoder = Callable[[Path, int], Iterator[NDArray[np.float32]]]  # decode_blocks, or an IsolatedDecoder
-
-
-class SearchEncoder(Protocol):
-    """What an index needs of an encoder; `mmret.Encoder` is one."""
-
-    @property
-    def name(self) -> str:
-        """Name for people."""
-
-    @property
-    def dim(self) -> int:
-        """Numbers in a vector."""
-
-    @property
-    def sample_rate(self) -> int:
-        """Rate of the waveforms it takes, in Hz."""
-
-    @property
-    def windows(self) -> WindowConfig:
-        """Length and hop of the windows it listens to."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest of all that shapes its vectors."""
-
-    def encode_text(self, texts: list[str], /) -> NDArray[np.float32]:
-        """Unit vectors (texts, dim)."""
-
-    def encode_audio(self, clips: Sequence[Any], /) -> NDArray[np.float32]:
-        """Unit vectors (clips, dim) of paths or waveforms (time,)."""
-
-    def encode_waveforms(self, waveforms: Sequence[NDArray[np.float32]], /) -> NDArray[np.float32]:
-        """Unit vectors (waveforms, dim), one a waveform (time,)."""
 
 
 @dataclass
@@ -132,9 +96,7 @@ class Adder:
         self._total = 0
         self._safe_files = 0
         self._jobs: list[_Job] = []  # in order; only the last may be incomplete
-        self._queue: list[tuple[_Job, NDArray[np.float32]]] = []  # windows to encode
-        self._encoding: list[_Job] = []  # whose window each vector of the batch at work is
-        self._thread = EncodingThread(self._vectors, encoder.dim)
+        self._windows: WindowQueue[_Job] = WindowQueue(encoder)
         self._outcomes: list[Outcome] = []  # that need no encoding
         self._committed_at = time.monotonic()
 
@@ -142,7 +104,7 @@ class Adder:
         """Add every listed file and note those that left their folder."""
         self._total = len(listing.files)
         self.report.failed += listing.unreadable
-        with closing(self._thread):
+        with closing(self._windows):
             for found in listing.files:
                 self._take(found)
                 self._commit_if_due()
@@ -187,6 +149,7 @@ class Adder:
             self.report.reused += 1
             self._outcomes.append(Reused(recording, source.id))
             return
+        self._encoder.open_audio()  # a damaged model is told once, and is no fault of any recording
         self._encode(found, recording)
 
     def _encode(self, found: FoundFile, recording: Recording) -> None:
@@ -197,8 +160,8 @@ class Adder:
             blocks = _counted(self._decode(found.path, self._encoder.sample_rate), job)
             for segment in iter_segments(blocks, self._encoder.sample_rate, self._encoder.windows):
                 job.bounds_s.append((segment.start_s, segment.stop_s))
-                self._queue.append((job, segment.waveform))
-                if len(self._queue) >= WINDOWS_PER_CALL:
+                self._windows.append(job, segment.waveform)
+                if len(self._windows) >= WINDOWS_PER_CALL:
                     self._encode_ahead()
             if not job.bounds_s:
                 raise AudioError(found.path, "empty: no samples")
@@ -215,10 +178,7 @@ class Adder:
     def _encode_ahead(self) -> None:
         """Begin to encode what waits, once the batch before it has ended."""
         self._take_vectors()
-        queue, self._queue = self._queue, []
-        if queue:
-            self._encoding = [job for job, _ in queue]
-            self._thread.start([waveform for _, waveform in queue])
+        self._windows.start()
 
     def _encode_all(self) -> None:
         """Encode what waits, to the end."""
@@ -227,28 +187,15 @@ class Adder:
 
     def _take_vectors(self) -> None:
         """Hand each vector of the batch at work to its recording."""
-        jobs, self._encoding = self._encoding, []
-        if not jobs:
-            return
-        for job, vector in zip(jobs, self._thread.vectors(), strict=True):
+        encoded = self._windows.encoded()
+        for job, vector in encoded:
             job.vectors.append(vector)
             job.encoded += 1
-        for job in {id(job): job for job in jobs if not job.dropped}.values():
+        for job in {id(job): job for job, _ in encoded if not job.dropped}.values():
             norms = np.linalg.norm(np.stack(job.vectors), axis=1)
             if not np.all(np.abs(norms - 1) <= NORM_TOLERANCE):  # false for NaN, too
                 self._reject(job)
         self._spill()
-
-    def _vectors(self, waveforms: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Vectors (waveforms, dim); NaN for a waveform (time,) that the encoder cannot take."""
-        try:
-            return self._encoder.encode_waveforms(waveforms)
-        except (MmretError, OSError) as error:
-            if len(waveforms) == 1:
-                log.warning("%s: %s", self._encoder.name, error)
-                return np.full((1, self._encoder.dim), np.nan, np.float32)
-        # one of them is at fault: its neighbours must not take the blame
-        return np.concatenate([self._vectors([waveform]) for waveform in waveforms])
 
     def _reject(self, job: _Job) -> None:
         """Give up a recording whose vectors are no unit vectors."""
@@ -268,7 +215,7 @@ class Adder:
 
     def _drop(self, job: _Job) -> None:
         job.dropped = True
-        self._queue = [waiting for waiting in self._queue if waiting[0] is not job]
+        self._windows.forget(job)
         self._jobs.remove(job)
         if job.blocks:
             self._writer.discard()

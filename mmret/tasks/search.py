@@ -32,10 +32,11 @@ from mmret.tasks.identity import (
     note_model,
     open_store,
 )
-from mmret.tasks.indexing import Adder, AddReport, Decoder, SearchEncoder, find_audio
+from mmret.tasks.indexing import Adder, AddReport, Decoder, find_audio
 from mmret.tasks.progress import AddProgress
 from mmret.tasks.recordings import FailedFile, Listing, absolute
 from mmret.tasks.request import NEAR_THE_BEST, Region, Request
+from mmret.tasks.search_encoder import SearchEncoder
 from mmret.tasks.words import check_words
 
 __all__ = [

@@ -14,7 +14,8 @@ from click.testing import Result
 
 from mmret.cli.index import RuntimeName
 from mmret.encoder import Encoder
-from mmret.encoder.encoder import RUNTIMES
+from mmret.encoder.encoder import PRETRAINED, RUNTIMES
+from mmret.encoder.exportable import check_export
 from mmret.errors import MissingExtra, ModelFormatError
 from mmret.models.conv_clap import ConvClapConfig, ConvClapModel
 from tests.tasks.fake_encoder import tone
@@ -90,3 +91,27 @@ def test_a_light_installation_is_told_what_to_install(run: Run, model: Path, mon
     result = run("export", model, model.parent / "out")
     assert isinstance(result.exception, MissingExtra)
     assert 'pip install "mmret[models]"' in str(result.exception)
+
+
+def test_a_shipped_model_is_exported_by_its_name(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "mmret.encoder.export.export_folder", lambda model, out, *, name, precision: asked.append(model) or out
+    )
+    assert run("export", "mmret-mini", tmp_path / "out").exit_code == 0
+    assert asked == ["mmret-mini"]
+    assert check_export("mmret-mini", tmp_path / "out", "int8") == PRETRAINED / "mmret-mini"
+    assert check_export("someone/their-clap", tmp_path / "out", "fp32") is None
+
+
+def test_an_int8_folder_is_told_apart_and_torch_not_loaded_for_that(tmp_path: Path) -> None:
+    (tmp_path / "int8").mkdir()
+    facts = json.loads((PRETRAINED / "mmret-mini" / "mmret.json").read_text(encoding="utf-8"))
+    (tmp_path / "int8" / "mmret.json").write_text(json.dumps(facts | {"precision": "int8"}), encoding="utf-8")
+    code = (
+        "import atexit, sys\natexit.register(lambda: print('torch' in sys.modules))\nfrom mmret.cli import main\nmain()"
+    )
+    command = [sys.executable, "-c", code, "export", str(tmp_path / "int8"), str(tmp_path / "out")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (3, "False\n")
+    assert "is int8 already and has no fp32 weights to export" in ended.stderr

@@ -66,7 +66,7 @@ def test_mmret_alone_shows_three_examples() -> None:
         (["classify", ".", "--labels", "rain", "--model", "nosuch"], 3, "no model called"),
         (["info", "nowhere"], 3, "no index"),
         (["convert", "missing.pth", "out"], 3, "missing.pth"),
-        (["export", "missing", "out"], 3, "missing is no model folder"),
+        (["export", "missing", "out"], 3, "no model called 'missing'"),
     ],
 )
 def test_a_mistake_is_one_message_and_an_exit_code(words: list[str], code: int, told: str, tmp_path: Path) -> None:

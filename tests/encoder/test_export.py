@@ -100,7 +100,7 @@ def test_an_existing_folder_is_never_touched(conv_folder, tmp_path):
 def test_other_models_and_missing_folders_are_refused_by_name(clap_folder, tmp_path):
     with pytest.raises(ModelFormatError, match="is a clap model"):
         export_folder(clap_folder, tmp_path / "out")
-    with pytest.raises(ModelFormatError, match="absent is no model folder"):
+    with pytest.raises(ModelFormatError, match=r"no model called .*absent"):
         export_folder(tmp_path / "absent", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

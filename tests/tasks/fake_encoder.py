@@ -34,6 +34,9 @@ class FakeEncoder:
         self.fingerprint = fingerprint
         self.encoded = 0
 
+    def open_audio(self) -> None:
+        """Be ready always."""
+
     def encode_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The band of the frequency that a text names; another text is its length's band."""
         vectors = np.zeros((len(texts), BANDS), np.float32)
