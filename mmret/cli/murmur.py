@@ -58,8 +58,9 @@ def score(
 ) -> None:
     """Score the heart sounds of one patient. For research: not a medical device, no diagnosis.
 
-    All recordings below the folder count as one patient's. The model that ships, heart-cycles, tells abnormal from
-    normal hearts: abnormal may be coronary disease, not a murmur. It does not notice what is no heart sound.
+    All recordings below the folder count as one patient's. What is no heart sound is not noticed.
+
+    The model that ships, heart-cycles, tells abnormal from normal: abnormal may be coronary disease, not a murmur.
     """
     from mmret.tasks.murmur import MANY, open_murmur_model, score_patient
     from mmret.tasks.murmur_plot import plot_path, plot_patient
