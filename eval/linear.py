@@ -55,7 +55,7 @@ def warnings_of(corpus: Corpus, name: str, model: str, data: Labelled, splits: S
     found = []
     if missing:
         found.append(
-            f"the copy of {name} lacks folds {_listed(missing)} of {corpus.folds}: "
+            f"of the {corpus.folds} folds of {name} this copy lacks {_listed(missing)}: "
             "the figure does not compare with published ones"
         )
     if learnt:

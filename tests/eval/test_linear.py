@@ -50,7 +50,7 @@ def test_every_fold_is_tested_in_turn_with_each_seed(script, corpus, tmp_path, c
     )
     told = capsys.readouterr()
     assert "over seeds): mean over tests and seeds 42, 43, 44; by test: 1 100.0, 2 100.0, 3 100.0, 4 " in told.out
-    assert "warning: the copy of esc50 lacks folds 5 of 5" in told.err and "trained on" not in told.err
+    assert "warning: of the 5 folds of esc50 this copy lacks 5: " in told.err and "trained on" not in told.err
     result = json.loads(out.read_text())
     assert len(result["protocol"]["warnings"]) == 1
     assert list(result["scores"]) == ["42", "43", "44"]
