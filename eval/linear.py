@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import mmret
-from mmret.data import CORPORA
+from mmret.data import CORPORA, LEARNT_FOLDS, Corpus
 from mmret.heads import LinearConfig
 from mmret.metrics import bootstrap_interval
 from mmret.metrics.classification import accuracy, over_seeds
 from mmret.metrics.result_file import describe_model, write_result
-from mmret.tasks.transfer import Labelled, Tested, clip_vectors, learn_and_test, published_splits
+from mmret.tasks.transfer import Labelled, Split, Tested, clip_vectors, learn_and_test, published_splits
 
 SEEDS = (42, 43, 44)
 
@@ -45,6 +45,40 @@ def figures(data: Labelled, tested: dict[int, list[Tested]]) -> dict[str, Any]:
         interval = bootstrap_interval(right, np.arange(right.size), generator=np.random.default_rng(0))
         found["intervals"] = {metric: interval}
     return found
+
+
+def warnings_of(corpus: Corpus, name: str, model: str, data: Labelled, splits: Sequence[Split]) -> list[str]:
+    """What keeps the figure from being the published one, or a fair one: folds that are missing, or were learnt."""
+    folds = set(map(str, range(1, corpus.folds + 1)))
+    missing, tested = folds - set(data.parts), {fold for split in splits for fold in data.parts[split.test]}
+    learnt = tested & set(LEARNT_FOLDS.get((model, name), ()))
+    found = []
+    if missing:
+        found.append(
+            f"of the {corpus.folds} folds of {name} this copy lacks {_listed(missing)}: "
+            "the figure does not compare with published ones"
+        )
+    if learnt:
+        found.append(
+            f"{model} was trained on clips of {name}'s folds {_listed(learnt)}, which are in this test: the figure "
+            "flatters it; name folds that it has not heard by --test-folds"
+        )
+    return found
+
+
+def summary(tested: dict[int, list[Tested]], metrics: dict[str, Any]) -> str:
+    """The figure in percent with what it is a mean of, and each test's own mean over seeds."""
+    metric, width = next(iter(metrics)), metrics[f"{next(iter(metrics))}_half_width"]
+    names = [one.split.name for one in next(iter(tested.values()))]
+    each = 100 * np.mean([[one.score for one in runs] for runs in tested.values()], axis=0)
+    seeds = ", ".join(map(str, tested))
+    spread = "" if width is None else f" ± {100 * width:.1f} (half of the 95 % interval over seeds)"
+    tests = ", ".join(f"{name} {score:.1f}" for name, score in zip(names, each, strict=True))
+    return f"{metric} {100 * metrics[metric]:.1f} %{spread}: mean over tests and seeds {seeds}; by test: {tests}"
+
+
+def _listed(folds: Collection[str]) -> str:
+    return ", ".join(sorted(folds, key=int))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -70,6 +104,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"left out: {fault}", file=sys.stderr)
     data, vectors = data.only(heard.rows), heard.vectors
     splits = published_splits(data, arguments.test_folds)
+    warnings = warnings_of(corpus, arguments.corpus, encoder.name, data, splits)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     tested = {
         seed: [learn_and_test(data, vectors, split, config, seed=seed) for split in splits] for seed in arguments.seeds
     }
@@ -82,6 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "test": [split.name for split in splits],
         "seeds": arguments.seeds,
         "learning_rate": arguments.learning_rate,
+        "warnings": warnings,
     }
     sizes = {"clips": len(data.clips), "test": sum(len(split.test) for split in splits), "classes": len(data.classes)}
     sizes |= {"dim": vectors.test.shape[1], "left_out": len(heard.failed)}
@@ -89,8 +127,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if encoder.has_scenes:
         model["audio_vector"] = "stacked features of the whole clip, mean over time, of any length"
     path = write_result(arguments.out, {"protocol": protocol, "model": model, "sizes": sizes, **found})
-    metric, value = next(iter(found["metrics"].items()))
-    print(f"{metric} {value:.4f}  -> {path}")
+    print(f"{summary(tested, found['metrics'])}  -> {path}")
 
 
 if __name__ == "__main__":

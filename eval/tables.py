@@ -1,6 +1,6 @@
 """Write the tables of docs/results.md from eval/results/*.json, between the markers; other text stays as it is.
 
-python eval/tables.py            rewrite the page, and the scores in the card of the shipped model
+python eval/tables.py            rewrite the page, murmurs.md beside it, and the scores in the cards of shipped models
 python eval/tables.py --check    exit 1 if one of them is stale
 """
 
@@ -10,6 +10,7 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 BEGIN = "<!-- begin generated: python eval/tables.py -->"
@@ -30,6 +31,8 @@ _MURMURS = ("Present", "Unknown", "Absent")
 
 SHIPPED = "mmret-mini"
 SHIPPED_HEARTS = "heart-cycles"
+HEARTS_PAGE = "murmurs.md"
+DEVIATION = "± one standard deviation over seeds"
 HEARTS_LABEL = "chosen by the other databases, no encoder"  # of the procedure that made the shipped model
 
 Result = dict[str, Any]
@@ -212,22 +215,22 @@ TABLES: dict[str, tuple[str, Cells, Callable[[Result], Cells]]] = {
         _ingredient,
     ),
     "pretraining_target": (
-        "Pre-training: what hidden patches are predicted from (linear probe, ESC-50 fold 4)",
+        f"Pre-training: what hidden patches are predicted from (linear probe, ESC-50 fold 4; {DEVIATION})",
         ["arm", "steps", "seeds", "accuracy"],
         _pretraining("esc50"),
     ),
     "pretraining_background": (
-        "Pre-training: M2D-X on a small set of spoken digits (linear probe)",
+        f"Pre-training: M2D-X on a small set of spoken digits (linear probe; {DEVIATION})",
         ["arm", "steps", "seeds", "digits", "digits of a new speaker", "digits in noise of 5 dB"],
         _pretraining("digit", "digit_new_speaker", "digit_in_noise"),
     ),
     "pretraining_speech": (
-        "Pre-training: M2D-S against M2D on speech (linear probe)",
+        f"Pre-training: M2D-S against M2D on speech (linear probe; {DEVIATION})",
         ["arm", "steps", "seeds", "digits", "digits of a new speaker", "digits in noise of 5 dB", "speakers"],
         _pretraining("digit", "digit_new_speaker", "digit_in_noise", "speaker"),
     ),
     "hearts": (
-        "Abnormal heart sounds (PhysioNet 2016: mean of sensitivity and specificity, chance 50)",
+        f"Abnormal heart sounds (PhysioNet 2016: mean of sensitivity and specificity, chance 50; {DEVIATION})",
         [
             "features under a linear head",
             "dim",
@@ -259,6 +262,28 @@ def tables(results: Sequence[Result]) -> str:
     return "\n\n".join(parts)
 
 
+def expected_of_hearts(results: Sequence[Result]) -> str:
+    """What to expect of the shipped heart model: the mean of left-out databases, and how much one of them lifts it."""
+    result = next((one for one in results if one["protocol"]["label"] == HEARTS_LABEL), None)
+    if result is None:
+        return ""
+    metrics, alone = result["metrics"], result["per_database"]
+    across = percent(metrics["across"], result["intervals"]["across"])
+    best = max(alone, key=alone.__getitem__)
+    others = [score for letter, score in alone.items() if letter != best]
+    worst = min(alone, key=alone.__getitem__)
+    return "\n".join(
+        [
+            "| mean of sensitivity and specificity, percent, chance 50 | `heart-cycles` |",
+            "| --- | --- |",
+            f"| mean of six databases, each left out in turn | {across} |",
+            f"| the same without database {best}, which alone has {percent(alone[best])} | {percent(fmean(others))} |",
+            f"| the worst of the six, {worst} | {percent(alone[worst])} |",
+            f"| every recording alike | {percent(metrics['across_pooled'])} |",
+        ]
+    )
+
+
 def fill(page: str, generated: str) -> str:
     """The page with the generated text between its markers."""
     before, begin, rest = page.partition(BEGIN)
@@ -278,12 +303,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(arguments.results.glob("*.json"))]
-    pages = {arguments.page: results}
+    pages = {arguments.page: tables(results)}
+    hearts = arguments.page.parent / HEARTS_PAGE
+    if hearts.is_file():
+        pages[hearts] = expected_of_hearts(results)
     beside = arguments.card.parent.parent / SHIPPED_HEARTS / "README.md"
     for card, label in ((arguments.card, SHIPPED), (beside, HEARTS_LABEL)):
         if card.is_file():
-            pages[card] = [result for result in results if _on_card(result["protocol"], label)]
-    stale = [page for page, shown in pages.items() if _rewrite(page, tables(shown), dry=arguments.check)]
+            pages[card] = tables([result for result in results if _on_card(result["protocol"], label)])
+    stale = [page for page, generated in pages.items() if _rewrite(page, generated, dry=arguments.check)]
     if arguments.check:
         for page in pages:
             print(f"{page} is {'stale: run python eval/tables.py' if page in stale else 'up to date'}")

@@ -56,8 +56,13 @@ def score(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Score a patient's heart sounds for murmurs. For research: not a medical device, no diagnosis."""
-    from mmret.tasks.murmur import open_murmur_model, score_patient
+    """Score the heart sounds of one patient. For research: not a medical device, no diagnosis.
+
+    All recordings below the folder count as one patient's. What is no heart sound is not noticed.
+
+    The model that ships, heart-cycles, tells abnormal from normal: abnormal may be coronary disease, not a murmur.
+    """
+    from mmret.tasks.murmur import MANY, open_murmur_model, score_patient
     from mmret.tasks.murmur_plot import plot_path, plot_patient
 
     if plot is not None:  # a mistyped name is told before anything is heard
@@ -65,6 +70,11 @@ def score(
     report = score_patient([open_murmur_model(name) for name in model], folder, decision=decision.value)
     if plot is not None:
         plot_patient(report, plot)
+    if len(report.recordings) > MANY:
+        note(
+            f"warning: {len(report.recordings)} recordings were taken as those of one patient, and by --decision "
+            f"{report.decision} decide together; if they are of several, give a folder each"
+        )
     for file in report.failed:
         note(f"{shown(file.path)}: {shown(file.reason)}")
     if json:
@@ -77,7 +87,7 @@ def score(
 
 def as_json(report: PatientReport) -> dict[str, Any]:
     """One object a patient, with every recording and its pieces."""
-    from mmret.tasks.murmur import NO_DEVICE
+    from mmret.tasks.murmur import NO_DEVICE, limits_of
 
     return {
         "patient": report.patient,
@@ -99,13 +109,17 @@ def as_json(report: PatientReport) -> dict[str, Any]:
         ],
         "failed": [{"path": file.path, "reason": file.reason} for file in report.failed],
         "notice": NO_DEVICE,
+        "limits": limits_of(report),
     }
 
 
 def _print(report: PatientReport) -> None:
-    from mmret.tasks.murmur import NO_DEVICE
+    from mmret.tasks.murmur import NO_DEVICE, limits_of
 
-    typer.echo(f"{shown(report.patient)}: {report.label}  ({NO_DEVICE})")
+    many = len(report.recordings)
+    taken = f"{many} recordings taken as one patient" if many > 1 else "1 recording"
+    typer.echo(f"{shown(report.patient)}: {report.label}, {taken}  ({NO_DEVICE})")
+    typer.echo(f"  {limits_of(report)}")
     for one in report.recordings:
         place = f"{one.location}  " if one.location else ""
         scores = "  ".join(f"{name} {value:.2f}" for name, value in one.probabilities.items())

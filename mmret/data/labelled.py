@@ -31,13 +31,14 @@ class LabelledClip:
 class Corpus:
     """A corpus as transfer is measured on it: its reader, the length of a clip, and what is right of it.
 
-    `unit_s` is the length that clips are cropped or filled to. Where `folds` is true every fold is the test part in
-    turn; with `multi_label` a clip may have any number of labels, and the figure is the mean average precision.
+    `unit_s` is the length that clips are cropped or filled to. `folds` is the number of published folds, each the
+    test part in turn, or 0; with `multi_label` a clip may have any number of labels, and the figure is the mean average
+    precision.
     """
 
     read: Callable[[Path], list[LabelledClip]]
     unit_s: float
-    folds: bool = False
+    folds: int = 0
     multi_label: bool = False
 
 

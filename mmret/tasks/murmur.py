@@ -26,6 +26,9 @@ from mmret.tasks.recordings import FailedFile, absolute
 Array = NDArray[np.float64]
 
 NO_DEVICE = "not a medical device: scores of a research model, no diagnosis"
+NO_HEART = "what is no heart sound is not noticed: it gets a score like any other"
+ABNORMAL = "abnormal is any heart disease of the training data, coronary disease among it, not murmurs alone"
+MANY = 20  # recordings that hardly come from one patient
 
 
 class MurmurModel(Protocol):
@@ -78,6 +81,11 @@ class PatientReport:
     probabilities: Mapping[str, float]
     recordings: list[ScoredRecording] = field(default_factory=list)
     failed: list[FailedFile] = field(default_factory=list)
+
+
+def limits_of(report: PatientReport) -> str:
+    """What the scores leave open, in a line."""
+    return f"{ABNORMAL}; {NO_HEART}" if "Abnormal" in report.probabilities else NO_HEART
 
 
 def open_murmur_model(name_or_path: str | os.PathLike[str]) -> MurmurModel:

@@ -49,8 +49,20 @@ def test_json_is_one_object_with_recordings_and_their_segments(run: Run, patient
 def test_text_says_that_it_is_no_medical_device(run: Run, patient: Path, model: Path) -> None:
     lines = run("murmur", "score", patient, "--model", model, "--decision", "average").stdout.splitlines()
     assert lines[0].startswith("2530: ") and "not a medical device" in lines[0]
-    assert len(lines) == 3 and "MV  Abnormal" in lines[2]
-    assert "not a medical device" in " ".join(run("murmur", "score", "--help").output.split())
+    assert "2 recordings taken as one patient" in lines[0]
+    assert "coronary" in lines[1] and "no heart" in lines[1]
+    assert len(lines) == 4 and "MV  Abnormal" in lines[3]
+    told = " ".join(run("murmur", "score", "--help").output.split())
+    assert "not a medical device" in told and "coronary" in told and "no heart" in told
+
+
+def test_more_recordings_than_a_patient_has_are_warned_of(
+    run: Run, patient: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmret.tasks.murmur.MANY", 1)
+    result = run("murmur", "score", patient, "--model", model, "--json")
+    assert "2 recordings were taken as those of one patient" in result.stderr
+    assert result.exit_code == 0 and "coronary" in json.loads(result.stdout)["limits"]
 
 
 def test_a_recording_that_fails_is_exit_code_1(run: Run, patient: Path, model: Path) -> None:

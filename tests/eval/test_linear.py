@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from mmret.data import LEARNT_FOLDS
+from tests.conftest import ROOT
 from tests.tasks.fake_encoder import FakeEncoder, tone
 
 RATE = 8_000
@@ -41,12 +43,16 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("heard")
-def test_every_fold_is_tested_in_turn_with_each_seed(script, corpus, tmp_path) -> None:
+def test_every_fold_is_tested_in_turn_with_each_seed(script, corpus, tmp_path, capsys) -> None:
     out = tmp_path / "out" / "result.json"
     script("linear").main(
         ["--corpus", "esc50", "--data", str(corpus), "--out", str(out), "--learning-rate", "0.01", "--label", "here"]
     )
+    told = capsys.readouterr()
+    assert "over seeds): mean over tests and seeds 42, 43, 44; by test: 1 100.0, 2 100.0, 3 100.0, 4 " in told.out
+    assert "warning: of the 5 folds of esc50 this copy lacks 5: " in told.err and "trained on" not in told.err
     result = json.loads(out.read_text())
+    assert len(result["protocol"]["warnings"]) == 1
     assert list(result["scores"]) == ["42", "43", "44"]
     assert all(scores[:3] == [1.0] * 3 and scores[3] < 1 for scores in result["scores"].values())
     means = [np.mean(scores) for scores in result["scores"].values()]
@@ -65,6 +71,24 @@ def test_some_folds_are_the_test_together(script, corpus, tmp_path) -> None:
     assert result["metrics"] == {"accuracy": pytest.approx(2 / 3, abs=1e-5), "accuracy_half_width": None}
     low, high = result["intervals"]["accuracy"]
     assert low < 2 / 3 < high
+
+
+@pytest.mark.usefixtures("heard")
+@pytest.mark.parametrize(("folds", "warned"), [([], True), (["--test-folds", "4"], False)])
+def test_folds_that_the_shipped_model_learnt_are_told(
+    script, corpus, tmp_path, monkeypatch, capsys, folds, warned
+) -> None:
+    monkeypatch.setattr(FakeEncoder, "name", "mmret-mini")
+    options = ["--learning-rate", "0.01", "--seeds", "42", "--out", str(tmp_path / "out" / "result.json"), *folds]
+    script("linear").main(["--corpus", "esc50", "--data", str(corpus), *options])
+    told = capsys.readouterr()
+    assert ("mmret-mini was trained on clips of esc50's folds 1, 2, 3" in told.err) == warned
+    assert "±" not in told.out
+
+
+def test_the_card_names_the_folds_that_count_as_learnt() -> None:
+    first, *_, last = LEARNT_FOLDS["mmret-mini", "esc50"]
+    assert f"ESC-50, folds {first}-{last}," in (ROOT / "mmret/pretrained/mmret-mini/README.md").read_text("utf-8")
 
 
 @pytest.mark.usefixtures("heard")

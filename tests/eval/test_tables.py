@@ -117,7 +117,7 @@ def hearts_result(label: str, **metrics: float) -> dict:
         "sizes": {"A": 9, "dim": 90},
         "metrics": figures,
         "intervals": {"across": [0.6, 0.7]},
-        "per_database": dict.fromkeys("abcdef", 0.5),
+        "per_database": dict.fromkeys("abcdef", 0.5) | {"c": 0.9},
     }
 
 
@@ -126,15 +126,24 @@ def test_hearts_fill_their_table_and_the_card_of_their_model_alone(script, tmp_p
     results, cards = tmp_path / "results", tmp_path / "pretrained"
     for number, label in enumerate(["mmret-mini, as it is", module.HEARTS_LABEL]):
         (results).mkdir(exist_ok=True)
-        (results / f"hearts_{number}.json").write_text(json.dumps(hearts_result(label, across=0.65, random_folds=0.7)))
+        (results / f"hearts_{number}.json").write_text(
+            json.dumps(hearts_result(label, across=0.65, across_pooled=0.61, random_folds=0.7))
+        )
     for name in ("mmret-mini", "heart-cycles"):
         (cards / name).mkdir(parents=True)
         (cards / name / "README.md").write_text(f"{module.BEGIN}\n{module.END}\n")
+    (tmp_path / "murmurs.md").write_text(f"before\n{module.BEGIN}\n{module.END}\nafter\n")
     page = tmp_path / "results.md"
     where = ["--results", str(results), "--page", str(page), "--card", str(cards / "mmret-mini" / "README.md")]
     assert module.main(where) == 0
-    row = "| 90 | 65.0 ± 0.0 [60.0, 70.0] | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 |  |  |  | 70.0 ± 0.0 |"
+    row = "| 90 | 65.0 ± 0.0 [60.0, 70.0] | 50.0 | 50.0 | 90.0 | 50.0 | 50.0 | 50.0 | 61.0 ± 0.0 |  |  | 70.0 ± 0.0 |"
     assert f"| mmret-mini, as it is {row}" in page.read_text()
     card = (cards / "heart-cycles" / "README.md").read_text()
     assert f"| {module.HEARTS_LABEL} {row}" in card and "mmret-mini" not in card
     assert "|" not in (cards / "mmret-mini" / "README.md").read_text()
+    hearts = tmp_path / "murmurs.md"
+    assert "left out in turn | 65.0 [60.0, 70.0] |" in hearts.read_text()
+    assert "without database c, which alone has 90.0 | 50.0 |" in hearts.read_text()
+    assert "every recording alike | 61.0 |" in hearts.read_text() and hearts.read_text().endswith("after\n")
+    hearts.write_text(hearts.read_text().replace("61.0", "71.0"))
+    assert module.main([*where, "--check"]) == 1
