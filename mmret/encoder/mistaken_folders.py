@@ -28,7 +28,7 @@ def refuse_mistaken(name: str, folder: Path) -> None:
         raise ModelFormatError(
             f"{name} is {what}, and no model yet; go on with the run first: its end writes the model"
         )
-    raise ModelFormatError(f"{name} holds no {_CONFIG}: it is no model folder")
+    raise ModelFormatError(f"{name} cannot be loaded: it holds no {_CONFIG}, so it is no model folder")
 
 
 def _encoder_of(folder: Path) -> str:

@@ -21,7 +21,7 @@ pytest.importorskip("torch")
         (["model/config.json"], ".", r"is a run; its model is .*/model: give that"),
         (["step-00000153/state.json", "latest"], ".", "is a stopped run, and no model yet; go on with the run first"),
         (["step-00000153/state.json"], "step-00000153", "is a checkpoint of a stopped run, and no model yet"),
-        (["notes.txt"], ".", "holds no config.json: it is no model folder"),
+        (["notes.txt"], ".", "cannot be loaded: it holds no config.json, so it is no model folder"),
     ],
 )
 def test_a_run_is_told_from_a_model(tmp_path: Path, files: list[str], given: str, message: str) -> None:
