@@ -16,13 +16,15 @@ def refuse_mistaken(name: str, folder: Path) -> None:
     """ModelFormatError where a folder has no config.json, with what a run, its checkpoint or a linear classifier is."""
     if (folder / _CONFIG).exists():
         return
-    if (folder / "model" / _CONFIG).is_file():
-        raise ModelFormatError(f"{name} is a run; its model is {folder / 'model'}: give that")
+    checkpoint = (folder / _STATE).is_file()
+    model = (folder.parent if checkpoint else folder) / "model"
+    if (model / _CONFIG).is_file():
+        what = "a checkpoint of a run" if checkpoint else "a run"
+        raise ModelFormatError(f"{name} is {what}; its model is {model}: give that")
     if (folder / _CLASSIFIER).is_file():
         raise ModelFormatError(
             f"{name} is a classifier, for mmret classify; its encoder is {_encoder_of(folder)}: give that"
         )
-    checkpoint = (folder / _STATE).is_file()
     if checkpoint or any(folder.glob(f"step-*/{_STATE}")):
         what = "a checkpoint of a stopped run" if checkpoint else "a stopped run"
         raise ModelFormatError(

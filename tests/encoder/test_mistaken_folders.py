@@ -19,6 +19,11 @@ pytest.importorskip("torch")
     ("files", "given", "message"),
     [
         (["model/config.json"], ".", r"is a run; its model is .*/model: give that"),
+        (
+            ["step-00000153/state.json", "model/config.json"],
+            "step-00000153",
+            r"is a checkpoint of a run; its model is [^:]*/model: give that",
+        ),
         (["step-00000153/state.json", "latest"], ".", "is a stopped run, and no model yet; go on with the run first"),
         (["step-00000153/state.json"], "step-00000153", "is a checkpoint of a stopped run, and no model yet"),
         (["notes.txt"], ".", "cannot be loaded: it holds no config.json, so it is no model folder"),
