@@ -195,7 +195,7 @@ TABLES: dict[str, tuple[str, Cells, Callable[[Result], Cells]]] = {
         _linear_probe,
     ),
     "own_labels": (
-        "Own labels (mmret finetune)",
+        "Own labels (mmret finetune; brackets: Wilson score interval)",
         ["model, what is learnt", "recordings", "train + valid -> test", "labels", "recipe", "accuracy"],
         _own_labels,
     ),

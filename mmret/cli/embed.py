@@ -33,9 +33,10 @@ def embed(
     """Write the vectors of recordings as numpy arrays: one vector a recording, or with --timestamps one a moment."""
     from mmret.encoder import Encoder
     from mmret.tasks.classify import find_files
-    from mmret.tasks.embed import embed_scenes, embed_timestamps
+    from mmret.tasks.embed import embed_scenes, embed_timestamps, refuse_unusable
 
     files = find_files(paths)  # a mistyped path is told before a model is loaded
+    refuse_unusable(out)
     with stoppable(lambda: note(f"stopped; {shown(out)} was not written")):
         encoder = Encoder.from_pretrained(model, runtime=runtime)
         report = (embed_timestamps if timestamps else embed_scenes)(encoder, files, out)

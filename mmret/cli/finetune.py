@@ -11,7 +11,7 @@ import typer
 
 from mmret.cli.index import DEFAULT_MODEL, Json
 from mmret.cli.paths import typed_path
-from mmret.cli.printing import note, print_json, shown
+from mmret.cli.printing import counted, note, print_json, shown
 from mmret.cli.progress import counting_bar
 from mmret.cli.stopping import stoppable
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mmret.tasks.finetune import FinetuneReport, OwnData
 
 DEFAULT_SEED = 42
+FEW = 30  # held-out recordings below which the figures say little
 
 Tell = Callable[[int], None] | None
 
@@ -65,11 +66,12 @@ def finetune(  # noqa: PLR0913 - the options of a command are its parameters
     json: Json = False,
 ) -> None:
     """Learn to recognise your own labels, and tell how well on recordings that are held out."""
-    from mmret.tasks.classifier import refuse_existing
+    from mmret.tasks.classifier import refuse_unusable
     from mmret.tasks.finetune import read_own_data
 
-    refuse_existing(to)
+    refuse_unusable(to)
     own = read_own_data(table, audio=audio, test_folds=test_fold, seed=seed)
+    _warn(own)
     with counting_bar("listening", len(own.paths)) as tell:
         report = _whole(own, model, to, config, tell) if whole or config else _head(own, model, to, tell)
     _print(report, to, json)
@@ -98,7 +100,23 @@ def _whole(own: OwnData, model: str, to: Path, config: Path | None, tell: Tell) 
 
     disable_progress_bar()  # of each epoch that is saved
     recipe = FineTuneRecipe.from_yaml(config) if config is not None else FineTuneRecipe()
-    return finetune_whole(own, model, to, recipe, tell=tell)
+    try:
+        return finetune_whole(own, model, to, recipe, tell=tell)
+    except (KeyboardInterrupt, SystemExit):  # training ends by the latter, with the exit code of the signal
+        note(f"stopped; {shown(to)} was not written")
+        raise
+
+
+def _warn(own: OwnData) -> None:
+    """Say what makes the figures worth less than they look."""
+    held_out = len(own.split.test)
+    if held_out < FEW:
+        note(f"warning: {counted(held_out, 'recording')} held out, fewer than {FEW}: the figures will be rough")
+    copies = own.held_out_copies
+    if copies:
+        test, learnt = (shown(path) for path in copies[0])
+        more = f", and {len(copies) - 1} more" if len(copies) > 1 else ""
+        note(f"warning: {test} is held out, and its copy {learnt} is learnt from{more}: the figures will be too good")
 
 
 def _print(report: FinetuneReport, to: Path, json: bool) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mmret.data.labelled import PARTS, LabelledClip
@@ -13,6 +14,8 @@ from mmret.data.tables import first_of, read_table
 from mmret.errors import DataLayoutError
 
 _SPLIT_NAMES = {name: name for name in PARTS} | {"training": "train", "val": "valid", "validation": "valid"}
+_COLUMNS = ("path", "label", "split", "fold")
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _NAMED = 5  # labels that a message lists
 
 
@@ -26,6 +29,8 @@ def read_own_labels(
     """
     table = Path(table)
     root = Path(os.path.normpath((Path(audio) if audio is not None else table.parent).absolute()))
+    if not root.is_dir():
+        raise DataLayoutError(f"{audio}: no such folder; name the folder of the recordings with --audio")
     rows = _rows(table)
     faults: list[str] = []
     clips = [_clip(row, number, root, faults) for number, row in enumerate(rows, start=2)]
@@ -40,11 +45,27 @@ def _rows(table: Path) -> Sequence[Mapping[str, str]]:
     if not table.is_file():
         raise DataLayoutError(f"{table}: no such file; write a CSV file with the columns path and label")
     try:
+        _check_header(table)
         return read_table(table, required=("path", "label"))
     except UnicodeDecodeError:
         raise DataLayoutError(f"{table} is not text in UTF-8; save it as CSV in UTF-8") from None
     except csv.Error as error:
         raise DataLayoutError(f"{table} is not a CSV file ({error})") from None
+
+
+def _check_header(table: Path) -> None:
+    """Refuse a first line that means our columns and spells them otherwise, with what to mend."""
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        names = next(csv.reader(file), [])
+    for sign, what in _SEPARATORS.items():
+        if len(names) == 1 and sign in names[0]:
+            raise DataLayoutError(f"{table}: its columns are separated by {what}; save it as CSV with commas")
+    for name in names:
+        meant = name.strip().lower()
+        if meant in _COLUMNS and meant not in names:
+            raise DataLayoutError(
+                f"{table}: name the column {name!r} in its first line {meant}, in small letters and without spaces"
+            )
 
 
 def _clip(row: Mapping[str, str], number: int, root: Path, faults: list[str]) -> LabelledClip:
@@ -77,13 +98,44 @@ def _repeated(clips: Sequence[LabelledClip]) -> list[str]:
 
 
 def _check_labels(table: Path, clips: Sequence[LabelledClip]) -> None:
+    if not clips:
+        raise DataLayoutError(f"{table} has no rows below its first line; write one for each recording")
     counts = Counter(clip.labels[0] for clip in clips)
     if len(counts) < 2:
-        only = f"only {next(iter(counts))!r}" if counts else "none"
-        raise DataLayoutError(f"{table} has {only} as label; learning to tell sounds apart takes two labels at least")
+        raise DataLayoutError(
+            f"{table} has only {next(iter(counts))!r} as label; learning to tell sounds apart takes two labels at least"
+        )
     single = sorted(label for label, count in counts.items() if count == 1)
     if single:
         raise DataLayoutError(
             f"{table} has one recording only of {', '.join(single[:_NAMED])}{' and more' * (len(single) > _NAMED)}; "
-            "each label needs one to learn from and one to be tested on: add some, or take the label out"
+            "three of a label are the least, to learn from, to tell when to stop and to be tested on: add some, or "
+            "take the label out"
         )
+
+
+def identical_files(paths: Sequence[Path]) -> list[list[Path]]:
+    """Groups of files that hold the same bytes, in the order of the paths; only files of equal size are read.
+
+    Files that cannot be read are in no group.
+    """
+    return [group for same in _groups(paths, _size) if len(same) > 1 for group in _groups(same, _digest) if group[1:]]
+
+
+def _groups(paths: Sequence[Path], fact_of: Callable[[Path], object]) -> list[list[Path]]:
+    groups: dict[object, list[Path]] = {}
+    for path in paths:
+        try:
+            groups.setdefault(fact_of(path), []).append(path)
+        except OSError:  # told when it is to be heard
+            continue
+    return list(groups.values())
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,6 +18,7 @@ from mmret.audio.logmel import LogMel, LogMelConfig
 from mmret.audio.segments import WindowConfig
 from mmret.encoder.config_limits import check_config_file, check_layers
 from mmret.encoder.manifest import FILE_NAME, FP32, WEIGHTS, Manifest, read_manifest
+from mmret.encoder.mistaken_folders import refuse_mistaken
 from mmret.encoder.onednn_linear import use_onednn
 from mmret.encoder.towers import NO_TEXT, SceneFeatures, Vectors, repeated, tokenizer_faults
 from mmret.errors import MmretError, ModelFormatError
@@ -55,6 +56,7 @@ def open_network(name: str, folder: Path | None, auto: Any, *, known: Collection
     source = str(folder) if folder is not None else name
     try:
         if folder is not None:
+            refuse_mistaken(name, folder)
             check_config_file(folder)
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         check_layers(name, config.to_dict())

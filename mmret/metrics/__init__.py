@@ -12,6 +12,7 @@ from mmret.metrics.retrieval import (
     text_to_audio,
 )
 from mmret.metrics.spread import effective_rank, explained_variance_auc
+from mmret.metrics.wilson import wilson_interval
 from mmret.metrics.zero_shot import Accuracy, accuracy, multi_label_average_precision, prototypes, similarities
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "retrieval_report",
     "similarities",
     "text_to_audio",
+    "wilson_interval",
 ]

@@ -19,6 +19,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from mmret.errors import ModelFormatError
 
 _NORM_EPS = 1e-12
+_KEYS_BESIDE_ENCODER = [r"^head\."]
 _SIZES = ("num_mel_bins", "frame_dim", "teacher_dim", "num_tags", "tag_hidden_dim", "head_hidden_dim", "projection_dim")
 # Far above any use: a config.json beyond it is damaged or hostile, and building it would exhaust memory.
 _LARGEST = 8192
@@ -184,6 +185,9 @@ class ConvClapModel(ConvClapPreTrainedModel):
     >>> model.eval().get_audio_features(torch.zeros(2, 1, 80, 64)).pooler_output.shape
     torch.Size([2, 384])
     """
+
+    # Folders of a classifier open as an encoder: its head is left unread.
+    _keys_to_ignore_on_load_unexpected = _KEYS_BESIDE_ENCODER
 
     def __init__(self, config: ConvClapConfig) -> None:
         super().__init__(config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -48,9 +49,11 @@ class FineTuneConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work."""
-        wrong = [name for name in ("mixup_alpha", "freq_mask", "time_mask") if getattr(self, name) < 0]
+        wrong = [name for name in ("mixup_alpha", "freq_mask", "time_mask") if not 0 <= getattr(self, name) < inf]
         if wrong:
             raise TrainingError(f"{wrong[0]} must be at least 0, not {getattr(self, wrong[0])}")
+        if self.freq_mask > LogMelConfig.n_mels:
+            raise TrainingError(f"freq_mask must be at most {LogMelConfig.n_mels}, all mels, not {self.freq_mask}")
         if not 0 <= self.training_mask < 1:
             raise TrainingError(f"training_mask is a share from 0 to below 1, not {self.training_mask}")
         if self.dur_frames is not None and self.dur_frames < 2:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from mmret._optional import require
 from mmret.errors import EncoderMismatch, ModelFormatError
 from mmret.heads import LinearHead
+from mmret.tasks.writable import check_writable
 
 FILE_NAME = "classifier.json"
 HEAD_NAME = "head.npz"
@@ -147,7 +148,7 @@ def open_classifier(folder: str | os.PathLike[str], *, runtime: str = "auto") ->
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
     """A folder to write a classifier into, which becomes `out` when all went well; nothing is left otherwise."""
-    refuse_existing(out)
+    refuse_unusable(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         folder = Path(scratch) / "classifier"
@@ -156,10 +157,11 @@ def new_folder(out: Path) -> Iterator[Path]:
         folder.rename(out)
 
 
-def refuse_existing(out: Path) -> None:
-    """ModelFormatError where `out` is there already; told before any work is done."""
+def refuse_unusable(out: Path) -> None:
+    """MmretError where `out` is there already or cannot be made; told before any work is done."""
     if out.exists():
         raise ModelFormatError(f"{out} exists already; name a folder that does not")
+    check_writable(out)
 
 
 def save_head(out: Path, head: LinearHead, facts: Facts) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mmret.errors import AudioError, MmretError
 from mmret.tasks.recordings import FailedFile
+from mmret.tasks.writable import check_writable
 
 Vectors = NDArray[np.float32]
 
@@ -78,6 +79,13 @@ def embed_timestamps(encoder: FeatureEncoder, files: Iterable[Path | FailedFile]
     return _embed(encoder, files, out, rows, timed=True)
 
 
+def refuse_unusable(out: Path) -> None:
+    """MmretError where no file can be written at `out`; told before any work is done."""
+    if out.is_dir():
+        raise MmretError(f"{out} is a folder; name a file in it, such as {out / 'vectors.npz'}")
+    check_writable(out)
+
+
 def _embed(
     encoder: FeatureEncoder,
     files: Iterable[Path | FailedFile],
@@ -88,6 +96,7 @@ def _embed(
 ) -> EmbedReport:
     """Write `out`, whole or not at all; where no recording could be used nothing is written."""
     report = EmbedReport()
+    refuse_unusable(out)
     encoder.open_audio()  # a damaged model is told once, and is no fault of any recording
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:

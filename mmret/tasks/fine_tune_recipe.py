@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
 from typing import Any
 
 from mmret.data import CORPORA
@@ -35,15 +37,20 @@ class FineTuneRecipe:
     samples_per_epoch: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse a corpus that is unknown and seeds that are none."""
+        """Refuse a corpus that is unknown, seeds that are none and numbers that cannot work."""
         if self.corpus and self.corpus not in CORPORA:
             raise TrainingError(f"no corpus is called {self.corpus!r}; known are {', '.join(CORPORA)}")
         if not isinstance(self.seeds, tuple) or not self.seeds or not all(type(seed) is int for seed in self.seeds):
             raise TrainingError(f"seeds is a list of whole numbers, such as [43, 44, 45], not {self.seeds!r}")
+        if self.samples_per_epoch < 0:
+            raise TrainingError(f"samples_per_epoch must be at least 0, not {self.samples_per_epoch}")
+        _check_numbers(self.training)
 
     @classmethod
     def from_yaml(cls, path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> FineTuneRecipe:
         """Read a file with a group `fine_tuning`, the protocol's names and the settings of the run."""
+        if not Path(path).is_file():
+            raise TrainingError(f"{path}: no such file; give a recipe such as train/configs/own_labels.yaml")
         settings = read_settings(path, overrides)
         own: dict[str, Any] = {
             name: settings.pop(name) for name in ("corpus", "seeds", "samples_per_epoch") if name in settings
@@ -53,3 +60,14 @@ class FineTuneRecipe:
             raise TrainingError(f"{path}: fine_tuning is a group of settings, not {group!r}")
         fine_tuning = build(FineTuneConfig, group)
         return build(cls, {**own, "fine_tuning": fine_tuning, "training": build(TrainingConfig, settings)})
+
+
+def _check_numbers(training: TrainingConfig) -> None:
+    """Refuse rates and lengths with which torch would fail, or learn nothing."""
+    for name in ("learning_rate", "base_learning_rate", "clip_norm"):
+        value = getattr(training, name)
+        if value is not None and not 0 < value < inf:
+            raise TrainingError(f"{name} must be above 0, not {value}")
+    for name in ("weight_decay", "min_learning_rate", "warmup_steps", "warmup_epochs"):
+        if not 0 <= getattr(training, name) < inf:
+            raise TrainingError(f"{name} must be at least 0, not {getattr(training, name)}")

@@ -11,12 +11,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mmret.data.own_labels import read_own_labels
+from mmret.data.own_labels import identical_files, read_own_labels
+from mmret.errors import DataLayoutError
 from mmret.heads import LinearConfig
-from mmret.metrics import bootstrap_interval
+from mmret.metrics import wilson_interval
 from mmret.metrics.classification import by_class
-from mmret.tasks.classifier import Facts, refuse_existing, save_head
-from mmret.tasks.transfer import ClipVectors, Labelled, Split, Told, learn_and_test, own_split, whole_vectors
+from mmret.tasks.classifier import Facts, refuse_unusable, save_head
+from mmret.tasks.transfer import (
+    ClipVectors,
+    Labelled,
+    Split,
+    Told,
+    learn_and_test,
+    own_split,
+    whole_vectors,
+    with_validation,
+)
 
 if TYPE_CHECKING:
     from mmret.encoder import Encoder
@@ -24,6 +34,7 @@ if TYPE_CHECKING:
 # The published rate of linear evaluation, 3e-5, is for 3840 numbers; with a tenth of them, or with few recordings, it
 # stops far from the end. Chosen on training parts alone.
 OWN_LEARNING_RATE = 1e-3
+VALID_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,7 @@ class LabelFigures:
 
 @dataclass(frozen=True)
 class FinetuneReport:
-    """What was learnt from and how well the held-out recordings were told apart, with a 95 % bootstrap interval.
+    """What was learnt from and how well the held-out recordings were told apart, with a 95 % score interval.
 
     `valid` recordings, of the training part, chose the epoch; the held-out ones, `test`, chose nothing.
     """
@@ -68,6 +79,16 @@ class OwnData:
         """Recordings in the table's order."""
         return [clip.path for clip in self.data.clips]
 
+    @property
+    def held_out_copies(self) -> list[tuple[Path, Path]]:
+        """Held-out recordings that are learnt from under another name, byte by byte: (held out, learnt from)."""
+        held_out = {self.paths[row] for row in self.split.test}
+        pairs = []
+        for group in identical_files(self.paths):
+            learnt = [path for path in group if path not in held_out]
+            pairs += [(path, learnt[0]) for path in group if learnt and path in held_out]
+        return pairs
+
 
 def read_own_data(
     table: str | os.PathLike[str],
@@ -78,7 +99,12 @@ def read_own_data(
 ) -> OwnData:
     """The table with its split; DataLayoutError tells all that is wrong with it."""
     data = Labelled.of(read_own_labels(table, audio=audio))
-    return OwnData(data, own_split(data, seed=seed, test_folds=test_folds), seed)
+    try:
+        split = own_split(data, seed=seed, test_folds=test_folds)
+        with_validation(data, split, VALID_SHARE, seed=seed)  # complains before anything is encoded
+    except DataLayoutError as error:
+        raise DataLayoutError(f"{table} cannot be learnt from: {error}") from None
+    return OwnData(data, split, seed)
 
 
 def finetune_head(
@@ -88,7 +114,7 @@ def finetune_head(
 
     `model` is the name or path that opens the encoder again.
     """
-    refuse_existing(out)
+    refuse_unusable(out)
     encoder.open_audio()  # a damaged model is told once, and is no fault of any recording
     vectors = whole_vectors(encoder, own.paths, tell=tell)
     tested = learn_and_test(own.data, ClipVectors(vectors, vectors), own.split, config, seed=own.seed)
@@ -104,8 +130,8 @@ def report_on(
 ) -> FinetuneReport:
     """Figures of logits (test, labels) of the held-out recordings."""
     targets = own.data.targets[split.test]
-    right = (logits.argmax(axis=1) == targets.argmax(axis=1)).astype(np.float64)
-    interval = bootstrap_interval(right, np.arange(right.size), generator=np.random.default_rng(0))
+    right = logits.argmax(axis=1) == targets.argmax(axis=1)
+    interval = wilson_interval(int(right.sum()), right.size)
     rows = zip(own.data.classes, by_class(logits, targets), strict=True)
     assert split.valid is not None
     return FinetuneReport(

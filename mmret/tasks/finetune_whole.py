@@ -21,17 +21,16 @@ from mmret.encoder.encoder import model_folder
 from mmret.encoder.torch_towers import FRAMES_PER_SECOND, TorchTowers, load_towers, open_network
 from mmret.losses.classification import binary_cross_entropy, mean_cross_entropy
 from mmret.models.fine_tuning import FineTuneConfig, FineTuning, classifier_on
-from mmret.tasks.classifier import Facts, refuse_existing, save_with
+from mmret.tasks.classifier import Facts, refuse_unusable, save_with
 from mmret.tasks.fine_tune_recipe import FineTuneRecipe
 from mmret.tasks.fine_tuning import Best, fine_tune
-from mmret.tasks.finetune import FinetuneReport, OwnData, report_on
+from mmret.tasks.finetune import VALID_SHARE, FinetuneReport, OwnData, report_on
 from mmret.tasks.pieces import all_pieces, predict
 from mmret.tasks.transfer import Labelled, Split, Told, each_recording, with_validation
 from mmret.training import TrainingConfig, TrainingData, sample_generator
 from mmret.training.weighted import WeightedEpochs, label_balancing_weights
 
 SHORTEST_UNIT_S = 1.0
-VALID_SHARE = 0.1
 
 PiecesOf = Callable[[Path, int, float], Iterable[NDArray[np.float32]]]
 
@@ -104,7 +103,7 @@ def finetune_whole(
     own: OwnData, model: str, out: Path, recipe: FineTuneRecipe, *, tell: Told | None = None
 ) -> FinetuneReport:
     """Fine-tune all weights of a model and write OUT, a folder for `mmret classify --model`; whole or not at all."""
-    refuse_existing(out)
+    refuse_unusable(out)
     towers = open_towers(model)
     split = with_validation(own.data, own.split, VALID_SHARE, seed=own.seed)
     hearing = Hearing(_unit_s(own, recipe, towers, tell), all_pieces)

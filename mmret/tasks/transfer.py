@@ -102,8 +102,10 @@ def published_splits(data: Labelled, test_folds: Collection[str] | None = None) 
             raise DataLayoutError(f"no clip is of the part {lacking[0]}; there are {', '.join(sorted(set(parts)))}")
         return [Split("test", rows["train"], rows["valid"] if len(rows["valid"]) else None, rows["test"])]
     unknown = set(test_folds or ()) - set(parts)
-    if unknown or len(set(parts)) < 2:
-        raise DataLayoutError(f"no such fold: {', '.join(sorted(unknown)) or 'a second'}; there are {_sorted(parts)}")
+    if unknown:
+        raise DataLayoutError(f"no such fold: {', '.join(sorted(unknown))}; there are {_sorted(parts)}")
+    if len(set(parts)) < 2:
+        raise DataLayoutError(f"all recordings are in fold {parts[0]}; a second fold is needed to test on")
     groups = [sorted(test_folds)] if test_folds else [[fold] for fold in sorted(set(parts), key=_by_number)]
     return [_of_folds(parts, group) for group in groups]
 

@@ -44,3 +44,17 @@ def test_where_all_fail_there_is_no_file(run: Run, tmp_path: Path) -> None:
     result = run("embed", tmp_path / "500.wav", "-o", tmp_path / "vectors.npz", "--json")
     assert (result.exit_code, json.loads(result.stdout)["out"]) == (1, None)
     assert not (tmp_path / "vectors.npz").exists()
+
+
+def test_a_target_that_cannot_be_written_is_told_before_a_model_is_loaded(
+    run: Run, sounds: Path, tmp_path: Path
+) -> None:
+    out = sounds / "200.wav" / "x.npz"
+    cases = [
+        (tmp_path, f"{tmp_path} is a folder; name a file in it, such as {tmp_path / 'vectors.npz'}"),
+        (out, f"{out} cannot be written: {out.parent} is a file, not a folder"),
+        (Path("/proc/x"), "/proc/x cannot be written: no such file or directory; name another place"),
+    ]
+    for target, message in cases:
+        result = run("embed", sounds, "-o", target, "--model", "no-such-model")
+        assert str(result.exception) == message

@@ -29,9 +29,10 @@ def table(tmp_path: Path) -> Path:
 
 def test_a_table_becomes_a_classifier_that_classify_uses(run: Run, table: Path, tmp_path: Path) -> None:
     result = run("finetune", table, "--to", tmp_path / "own", "--json")
-    assert (result.exit_code, result.stderr) == (0, "")
+    few = "warning: 4 recordings held out, fewer than 30: the figures will be rough\n"
+    assert (result.exit_code, result.stderr) == (0, few)
     report = json.loads(result.stdout)
-    assert (report["accuracy"], report["accuracy_interval"]) == (1.0, [1.0, 1.0])
+    assert (report["accuracy"], report["accuracy_interval"]) == (1.0, pytest.approx([0.5101, 1.0], abs=1e-4))
     assert (report["split"], report["test"], report["train"] + report["valid"], report["seed"]) == ("5", 4, 16, 42)
     assert report["labels"] == [
         {"label": label, "recordings": 2, "recall": 1.0, "precision": 1.0} for label in ("high", "low")
@@ -70,6 +71,53 @@ def test_a_bad_table_or_target_stops_before_a_model_is_loaded(run: Run, table: P
     (tmp_path / "own").mkdir()
     error = run("finetune", table, "--to", tmp_path / "own").exception
     assert isinstance(error, ModelFormatError) and "exists already" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("fold\n0.wav,low,1\n1.wav,low,1\n10.wav,high,1\n11.wav,high,1", "all recordings are in fold 1; a second"),
+        ("split\n0.wav,low,test\n1.wav,low,test\n10.wav,high,test\n11.wav,high,test", "no clip is of the part train"),
+        ("x\n0.wav,low,\n1.wav,low,\n10.wav,high,\n11.wav,high,", "three recordings of a label are the least"),
+    ],
+    ids=["one fold", "all test", "two of each"],
+)
+def test_a_split_that_cannot_be_is_told_at_once_with_the_table(
+    run: Run, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: str, message: str
+) -> None:
+    monkeypatch.setattr("mmret.tasks.finetune.finetune_head", lambda *_, **__: pytest.fail("listened"))
+    table.write_text(f"path,label,{rows}\n")
+    error = run("finetune", table, "--to", tmp_path / "own").exception
+    assert isinstance(error, DataLayoutError)
+    assert str(error).startswith(f"{table} cannot be learnt from: ") and message in str(error)
+
+
+def test_a_target_that_cannot_be_written_is_told_before_the_table_is_read(run: Run, table: Path) -> None:
+    for target, reason in ((table / "x", f"{table} is a file, not a folder"), (Path("/proc/x"), "no such file")):
+        error = run("finetune", "no.csv", "--to", target).exception
+        assert str(error).startswith(f"{target} cannot be written: {reason}")
+
+
+def test_a_held_out_copy_of_what_is_learnt_is_warned_of(run: Run, table: Path, tmp_path: Path) -> None:
+    (table.parent / "4.wav").write_bytes((table.parent / "0.wav").read_bytes())  # folds 5 and 1
+    lines = run("finetune", table, "--to", tmp_path / "own").stderr.splitlines()
+    four, first = table.parent / "4.wav", table.parent / "0.wav"
+    assert lines[1] == f"warning: {four} is held out, and its copy {first} is learnt from: the figures will be too good"
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit(130)], ids=["listening", "training"])
+def test_a_whole_fine_tuning_that_is_stopped_says_what_was_not_written(
+    run: Run, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: BaseException
+) -> None:
+    pytest.importorskip("torch")
+
+    def stopped(*_: object, **__: object) -> None:
+        raise stop
+
+    monkeypatch.setattr("mmret.tasks.finetune_whole.finetune_whole", stopped)
+    result = run("finetune", table, "--to", tmp_path / "own", "--whole")
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1] == f"stopped; {tmp_path / 'own'} was not written"
 
 
 def test_recordings_that_cannot_be_read_are_named_and_nothing_is_written(run: Run, table: Path, tmp_path: Path) -> None:

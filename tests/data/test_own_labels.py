@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmret.data.own_labels import read_own_labels
+from mmret.data.own_labels import identical_files, read_own_labels
 from mmret.errors import DataLayoutError
 
 NAMES = ("a.wav", "b.wav", "deep/c.wav", "d.wav")
@@ -63,7 +63,12 @@ def test_a_column_of_parts_is_read(root: Path, column: str, values: tuple[str, .
     ("text", "message"),
     [
         ("file,label\n", "lacks the columns path"),
-        ("path,label\n", "has none as label"),
+        ("path,label\n", "has no rows below its first line"),
+        ("Path,Label\na.wav,dog\n", "name the column 'Path' in its first line path, in small letters"),
+        ("path, label\na.wav,dog\n", "name the column ' label' in its first line label, .* without spaces"),
+        ("path,label,Fold\na.wav,dog,1\n", "name the column 'Fold' in its first line fold"),
+        ("path;label\na.wav;dog\n", "separated by semicolons; save it as CSV with commas"),
+        ("path,label,split\na.wav,dog,test\nb.wav,dog,\n", "line 3: split '' is none of train"),
         (GOOD + "e.wav,rain\n", r"line 6: .*e.wav is no file"),
         (GOOD + "a.wav,rain\n", r"a.wav stands in 2 lines; leave one"),
         (GOOD + "deep/../a.wav,rain\n", r"a.wav stands in 2 lines"),
@@ -95,6 +100,18 @@ def test_a_table_that_is_none_is_named(root: Path) -> None:
     (root / "latin.csv").write_bytes("path,label\na.wav,Vögel\n".encode("latin-1"))
     with pytest.raises(DataLayoutError, match="not text in UTF-8"):
         read_own_labels(root / "latin.csv")
+
+
+def test_a_folder_of_recordings_that_is_none_is_told_before_their_lines(root: Path) -> None:
+    with pytest.raises(DataLayoutError, match=r"nodir: no such folder"):
+        read_own_labels(table(root, GOOD), audio=root / "nodir")
+
+
+def test_copies_are_found_by_their_bytes(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "abcde"]
+    for path, content in zip(paths, ("same", "diff", "same", "longer", "same"), strict=True):
+        path.write_text(content)
+    assert identical_files([*paths, tmp_path / "lost"]) == [[paths[0], paths[2], paths[4]]]
 
 
 @settings(max_examples=60, deadline=None)

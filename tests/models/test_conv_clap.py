@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import AutoModel
 
 from mmret.errors import ModelFormatError
 from mmret.models.conv_clap import ConvClapConfig, ConvClapModel
+from mmret.models.conv_clap_heads import ConvClapForAudioClassification
 
 TEXT = {
     "vocab_size": 50,
@@ -79,3 +82,12 @@ def test_a_saved_model_opens_by_auto_model_with_the_same_vectors(model, tmp_path
 def test_a_configuration_of_absurd_sizes_is_refused_before_anything_is_built(change):
     with pytest.raises(ModelFormatError, match=next(iter(change))):
         ConvClapConfig(**TINY | change)
+
+
+def test_a_classifier_opens_as_an_encoder_without_a_report(tmp_path: Path):
+    classifier = ConvClapForAudioClassification(ConvClapConfig(**TINY, num_labels=2))
+    classifier.save_pretrained(tmp_path)
+    encoder, report = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not report["unexpected_keys"] and not report["missing_keys"]
+    weight = classifier.conv_clap.tower.to_frames.weight
+    assert torch.equal(encoder.tower.to_frames.weight, weight)

@@ -58,7 +58,7 @@ def test_a_corpus_in_parts_has_one_split() -> None:
     [
         ("train/valid", None, "no clip is of the part test"),
         ("1/2", ["3"], "no such fold: 3; there are 1, 2"),
-        ("1/1", None, "no such fold: a second"),
+        ("1/1", None, "all recordings are in fold 1; a second fold is needed"),
         ("train/test", ["1"], "folds cannot be chosen"),
     ],
 )
