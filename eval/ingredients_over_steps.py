@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from transformers import AutoConfig
 
 import mmret
+from mmret.cli.script import run_script
 from mmret.data import Clip, read_esc50
 from mmret.models import M2DModel
 
@@ -71,4 +72,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 import mmret
 from mmret._optional import require
+from mmret.cli.script import run_script
 from mmret.data import Clip, read_esc50
 from mmret.metrics import bootstrap_interval
 from mmret.metrics.result_file import describe_model, write_result
@@ -125,4 +126,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmret._optional import require
+from mmret.cli.script import run_script
 
 STUDIES = {"target": "what hidden patches are predicted from", "background": "M2D-X", "speech": "M2D-S"}
 NAMES = {"esc50": "ESC-50", "digit": "digits", "digit_new_speaker": "new speaker", "digit_in_noise": "in noise"}
@@ -50,4 +51,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmret._optional import require
+from mmret.cli.script import run_script
 from mmret.training import read_log
 
 BASELINE = ("ingredient_1.json", "log-mel mean")
@@ -78,4 +79,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmret.cli.script import run_script
+
 BEGIN = "<!-- begin generated: python eval/tables.py -->"
 END = "<!-- end generated -->"
 NEW_PAGE = f"""# Results
@@ -308,4 +310,4 @@ def _rewrite(page: Path, generated: str, *, dry: bool) -> bool:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_script(main)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mmret
+from mmret.cli.script import run_script
 from mmret.data import Clip, read_esc50
 from mmret.data.esc50 import class_names
 from mmret.metrics import bootstrap_interval, retrieval_report, zero_shot
@@ -142,4 +143,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

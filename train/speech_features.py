@@ -12,6 +12,7 @@ with its reason, the rest is written, and the exit code is 1.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from transformers import AutoConfig, AutoModel
 
 from mmret.audio.decode import decode
 from mmret.audio.logmel import LogMel, LogMelConfig
+from mmret.cli.script import run_script
 from mmret.data.log_mel_folder import write_list
 from mmret.data.offline_targets import FEATURES_DIR
 from mmret.errors import AudioError, ModelFormatError
@@ -33,12 +35,15 @@ SHORTEST_S = 7.0
 STEP = 320  # samples in 20 ms
 LAYER = 9  # of HuBERT base; 0 is what its transformer begins with
 TINY = 1e-7
+HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")  # of an owner and a name; those without owner are no speech models
 
 
 class SpeechModel:
     """Hidden states of one layer of a speech model, frozen."""
 
     def __init__(self, source: str, layer: int, device: str) -> None:
+        if not Path(source).is_dir() and not HUB_ID.fullmatch(source):
+            raise ModelFormatError(f"{source}: no such folder, and no hub id such as facebook/hubert-base-ls960")
         config = AutoConfig.from_pretrained(source)
         step, layers = int(np.prod(getattr(config, "conv_stride", (0,)))), getattr(config, "num_hidden_layers", 0)
         if step != STEP:
@@ -81,11 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--layer", type=int, default=LAYER, help="hidden state to keep; 0 precedes the first layer")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args(arguments)
+    paths = recordings(args.audio_dir)  # a mistyped path is told before a model is loaded
     model = SpeechModel(args.model, args.layer, args.device)
     names: list[str] = []
     valid: list[int] = []
     complaints = 0
-    for path in recordings(args.audio_dir):
+    for path in paths:
         try:
             valid.append(write_recording(args.audio_dir / path, args.out_dir, f"{path}.npy", model))
             names.append(f"{path}.npy")
@@ -98,4 +104,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)
