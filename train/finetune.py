@@ -22,6 +22,7 @@ from mmret.data import CORPORA
 from mmret.data.log_mel_crops import LogMelCrops
 from mmret.data.log_mel_folder import open_log_mels, selected, stored_among
 from mmret.encoder.torch_towers import TorchTowers
+from mmret.errors import TrainingError
 from mmret.metrics.classification import over_seeds
 from mmret.metrics.result_file import write_result
 from mmret.tasks.fine_tune_recipe import FineTuneRecipe
@@ -108,6 +109,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     recipe = FineTuneRecipe.from_yaml(arguments.config, overrides)
     default = Path(recipe.training.output_dir or Path("runs") / arguments.config.stem)
     arguments.output_dir = arguments.output_dir or default
+    if not recipe.corpus:
+        raise TrainingError(f"{arguments.config} names no corpus; give --corpus, one of {', '.join(CORPORA)}")
     corpus = CORPORA[recipe.corpus]
     data = Labelled.of(corpus.read(arguments.data), multi_label=corpus.multi_label)
     towers = open_towers(str(arguments.model))

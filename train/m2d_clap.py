@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import PartialState
-from recipe import Recipe, open_crops, recipe_parser, save  # what the recipes share
+from recipe import Recipe, open_crops, recipe_parser, require_model, save  # what the recipes share
 from torch import Tensor, nn
 from transformers import AutoTokenizer, BertModel
 
@@ -63,6 +63,7 @@ def with_text(trained: M2DClapForPreTraining, text: BertModel) -> M2DClapModel:
 
 def open_text(source: str, dim: int) -> BertModel:
     """Sentence encoder, refused unless it makes vectors of this width."""
+    require_model(source, "google-bert/bert-base-uncased")
     text = BertModel.from_pretrained(source, add_pooling_layer=False)
     if text.config.hidden_size != dim:
         raise TrainingError(

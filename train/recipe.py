@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from mmret.data.log_mel_crops import LogMelCrops, measure_statistics
 from mmret.data.log_mel_folder import LogMels, open_log_mels, read_statistics
 from mmret.data.log_mel_pairs import RepeatedLogMels
-from mmret.errors import TrainingError
+from mmret.errors import ModelFormatError, TrainingError
 from mmret.metrics import effective_rank, explained_variance_auc
 from mmret.models.m2d import M2DConfig
 from mmret.models.m2d_objectives import ema_decay_at
@@ -26,6 +27,7 @@ from mmret.training.config import build, read_settings
 from mmret.training.fit import Evaluate
 
 MONITORED_AT_ONCE = 64
+HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,12 @@ def recipe_parser(description: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--output-dir", type=Path, help="folder of the run; runs/CONFIG if not given")
     return parser
+
+
+def require_model(source: str, example: str) -> None:
+    """Refuse what is neither a folder nor a hub id with its owner: the network would be asked, again and again."""
+    if not Path(source).is_dir() and not HUB_ID.fullmatch(source):
+        raise ModelFormatError(f"{source}: no such folder, and no hub id such as {example}")
 
 
 def save(model: PreTrainedModel, recipe: Recipe) -> None:

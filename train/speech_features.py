@@ -12,7 +12,6 @@ with its reason, the rest is written, and the exit code is 1.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from prepare_log_mels import recordings, store, with_silence  # the neighbouring script
+from recipe import require_model
 from transformers import AutoConfig, AutoModel
 
 from mmret.audio.decode import decode
@@ -35,15 +35,13 @@ SHORTEST_S = 7.0
 STEP = 320  # samples in 20 ms
 LAYER = 9  # of HuBERT base; 0 is what its transformer begins with
 TINY = 1e-7
-HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")  # of an owner and a name; those without owner are no speech models
 
 
 class SpeechModel:
     """Hidden states of one layer of a speech model, frozen."""
 
     def __init__(self, source: str, layer: int, device: str) -> None:
-        if not Path(source).is_dir() and not HUB_ID.fullmatch(source):
-            raise ModelFormatError(f"{source}: no such folder, and no hub id such as facebook/hubert-base-ls960")
+        require_model(source, "facebook/hubert-base-ls960")
         config = AutoConfig.from_pretrained(source)
         step, layers = int(np.prod(getattr(config, "conv_stride", (0,)))), getattr(config, "num_hidden_layers", 0)
         if step != STEP:
