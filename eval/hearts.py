@@ -24,6 +24,7 @@ from hearts_protocol import BATCH, INDUCTIVE, Centring, Clips, InnerScores, Outc
 from numpy.typing import NDArray
 
 from mmret.audio.heart_features import HEART_FEATURES
+from mmret.cli.script import run_script
 from mmret.data import read_physionet2016
 from mmret.metrics.murmur import class_areas
 from mmret.metrics.result_file import write_result
@@ -199,4 +200,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

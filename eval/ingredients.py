@@ -23,6 +23,7 @@ from linear_probe import Features, log_mel_features, probe  # the neighbouring s
 from zero_shot import classify
 
 import mmret
+from mmret.cli.script import run_script
 from mmret.data import Clip, read_esc50
 from mmret.errors import ModelFormatError
 from mmret.metrics.prompts import DEFAULT_TEMPLATE
@@ -114,4 +115,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

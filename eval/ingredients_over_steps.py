@@ -22,7 +22,9 @@ from safetensors.torch import load_file
 from transformers import AutoConfig
 
 import mmret
+from mmret.cli.script import run_script
 from mmret.data import Clip, read_esc50
+from mmret.errors import MmretError
 from mmret.models import M2DModel
 
 STRENGTH = 0.1
@@ -40,7 +42,7 @@ def models(run: Path) -> Iterator[tuple[int, M2DModel]]:
         kept = {name.removeprefix(PREFIX): tensor for name, tensor in stored.items()}
         missing = model.load_state_dict(kept, strict=False).missing_keys
         if missing:
-            raise SystemExit(f"{folder} is no checkpoint of train/m2d.py: it lacks {missing[0]}")
+            raise MmretError(f"{folder} is no checkpoint of train/m2d.py: it lacks {missing[0]}")
         yield int(re.sub(r"\D", "", folder.name)), model
 
 
@@ -71,4 +73,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import mmret
+from mmret.cli.script import run_script
 from mmret.data import CORPORA, LEARNT_FOLDS, Corpus
 from mmret.heads import LinearConfig
 from mmret.metrics import bootstrap_interval
@@ -131,4 +132,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 import mmret
 from mmret._optional import require
+from mmret.cli.script import run_script
 from mmret.data import Clip, read_esc50
+from mmret.errors import MmretError
 from mmret.metrics import bootstrap_interval
 from mmret.metrics.result_file import describe_model, write_result
 
@@ -34,7 +36,7 @@ def stored_features(path: Path, array: str, clips: Sequence[Clip]) -> Features:
     row = {Path(str(name)).stem: number for number, name in enumerate(stored["files"])}
     lacking = [clip.path.name for clip in clips if clip.path.stem not in row]
     if lacking:
-        raise SystemExit(f"{path} lacks {len(lacking)} of {len(clips)} clips, {lacking[0]} for one")
+        raise MmretError(f"{path} lacks {len(lacking)} of {len(clips)} clips, {lacking[0]} for one")
     return stored[array].astype(np.float32)[[row[clip.path.stem] for clip in clips]]
 
 
@@ -125,4 +127,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from mmret.cli.script import run_script
 from mmret.data.circor import Patient, read_circor, split_parts
 from mmret.errors import MmretError
 from mmret.metrics import bootstrap_interval
@@ -80,4 +81,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

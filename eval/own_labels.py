@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import mmret
+from mmret.cli.script import run_script
 from mmret.heads import LinearConfig
 from mmret.metrics.result_file import describe_model, write_result
 from mmret.tasks.finetune import OWN_LEARNING_RATE, FinetuneReport, finetune_head, read_own_data
@@ -76,4 +77,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

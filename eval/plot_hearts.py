@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mmret._optional import require
+from mmret.cli.script import run_script
+from mmret.errors import MmretError
 
 CHANCE = 50
 
@@ -45,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(arguments.results.glob("hearts*.json"))]
     if not results:
-        raise SystemExit(f"no hearts*.json in {arguments.results}: make them with eval/hearts.py")
+        raise MmretError(f"no hearts*.json in {arguments.results}: make them with eval/hearts.py")
     figure_class = require("matplotlib.figure", extra="plots").Figure
     figure = figure_class(figsize=(10, 1 + 0.32 * len(results)), layout="constrained")
     draw(figure.subplots(), results)
@@ -54,4 +56,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mmret._optional import require
+from mmret.cli.script import run_script
+from mmret.errors import MmretError
 
 STUDIES = {"target": "what hidden patches are predicted from", "background": "M2D-X", "speech": "M2D-S"}
 NAMES = {"esc50": "ESC-50", "digit": "digits", "digit_new_speaker": "new speaker", "digit_in_noise": "in noise"}
@@ -40,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     found = {study: sorted(arguments.results.glob(f"pretraining_{study}_*.json")) for study in STUDIES}
     if not all(found.values()):
-        raise SystemExit(f"studies are missing in {arguments.results}: make them with eval/pretraining_study.py")
+        raise MmretError(f"studies are missing in {arguments.results}: make them with eval/pretraining_study.py")
     figure_class = require("matplotlib.figure", extra="plots").Figure
     figure = figure_class(figsize=(15, 4), layout="constrained")
     for axes, (study, paths) in zip(figure.subplots(1, len(found)), found.items(), strict=True):
@@ -50,4 +52,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

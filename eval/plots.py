@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mmret._optional import require
+from mmret.cli.script import run_script
+from mmret.errors import MmretError
 from mmret.training import read_log
 
 BASELINE = ("ingredient_1.json", "log-mel mean")
@@ -25,7 +27,7 @@ def read_required(path: Path, source: str) -> list[dict[str, Any]]:
     """Entries of a log that must be there."""
     entries = read_log(path)
     if not entries:
-        raise SystemExit(f"no entries in {path}: make it with {source}")
+        raise MmretError(f"no entries in {path}: make it with {source}")
     return entries
 
 
@@ -78,4 +80,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -38,6 +38,7 @@ from study_probes import (
     spoken_digits,
 )
 
+from mmret.cli.script import run_script
 from mmret.metrics.result_file import write_result
 from mmret.models import M2DConfig, M2DModel
 
@@ -202,4 +203,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

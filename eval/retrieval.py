@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import mmret
+from mmret.cli.script import run_script
 from mmret.data import CaptionedClip, read_captioned
 from mmret.metrics import retrieval_report
 from mmret.metrics.ranking import relevance_from_captions
@@ -66,4 +67,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

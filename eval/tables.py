@@ -13,6 +13,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from mmret.cli.script import run_script
+from mmret.errors import MmretError
+
 BEGIN = "<!-- begin generated: python eval/tables.py -->"
 END = "<!-- end generated -->"
 NEW_PAGE = f"""# Results
@@ -289,7 +292,7 @@ def fill(page: str, generated: str) -> str:
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise SystemExit(f"the page lacks the markers {BEGIN} and {END}: put them where the tables belong")
+        raise MmretError(f"the page lacks the markers {BEGIN} and {END}: put them where the tables belong")
     return f"{before}{BEGIN}\n\n{generated}\n\n{END}{after}"
 
 
@@ -336,4 +339,4 @@ def _rewrite(page: Path, generated: str, *, dry: bool) -> bool:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_script(main)

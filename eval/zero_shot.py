@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mmret
+from mmret.cli.script import run_script
 from mmret.data import Clip, read_esc50
 from mmret.data.esc50 import class_names
+from mmret.errors import MmretError
 from mmret.metrics import bootstrap_interval, retrieval_report, zero_shot
 from mmret.metrics.prompts import DEFAULT_TEMPLATE, class_prompts
 from mmret.metrics.result_file import describe_model, write_result
@@ -99,7 +101,7 @@ def _subset(arguments: argparse.Namespace, names: Sequence[str]) -> list[int]:
         return [target for target in range(len(names)) if target % modulus == remainder]
     unknown = set(arguments.classes) - set(names)
     if unknown:
-        raise SystemExit(f"no class is called {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
+        raise MmretError(f"no class is called {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
     return sorted(names.index(name) for name in arguments.classes)
 
 
@@ -142,4 +144,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -17,10 +17,12 @@ from typing import Any
 
 from accelerate import PartialState
 
+from mmret.cli.script import run_script
 from mmret.data import CORPORA
 from mmret.data.log_mel_crops import LogMelCrops
 from mmret.data.log_mel_folder import open_log_mels, selected, stored_among
 from mmret.encoder.torch_towers import TorchTowers
+from mmret.errors import TrainingError
 from mmret.metrics.classification import over_seeds
 from mmret.metrics.result_file import write_result
 from mmret.tasks.fine_tune_recipe import FineTuneRecipe
@@ -92,7 +94,9 @@ def result(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train and test as the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("config", type=Path, help="a file train/configs/finetune_*.yaml")
     parser.add_argument("--model", type=Path, required=True, help="name or folder of the encoder")
     parser.add_argument("--data", type=Path, required=True, help="your copy of the corpus")
@@ -102,9 +106,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--label", help="name of the row in docs/results.md")
     parser.add_argument("--out", type=Path, help="result file; OUTPUT_DIR/result.json if not given")
     arguments, overrides = parser.parse_known_args(argv)
-    arguments.output_dir = arguments.output_dir or Path("runs") / arguments.config.stem
-
     recipe = FineTuneRecipe.from_yaml(arguments.config, overrides)
+    default = Path(recipe.training.output_dir or Path("runs") / arguments.config.stem)
+    arguments.output_dir = arguments.output_dir or default
+    if not recipe.corpus:
+        raise TrainingError(f"{arguments.config} names no corpus; give --corpus, one of {', '.join(CORPORA)}")
     corpus = CORPORA[recipe.corpus]
     data = Labelled.of(corpus.read(arguments.data), multi_label=corpus.multi_label)
     towers = open_towers(str(arguments.model))
@@ -115,4 +121,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -13,6 +13,7 @@ import torch
 from recipe import Recipe, monitor, open_crops, recipe_parser, save  # what the recipes share
 from torch import Tensor, nn
 
+from mmret.cli.script import run_script
 from mmret.models.m2d import M2DConfig
 from mmret.models.m2d_pretraining import M2DForPreTraining
 from mmret.models.m2d_vit import Block
@@ -51,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

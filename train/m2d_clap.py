@@ -12,15 +12,17 @@ reads text as well. Settings and resumption as in train/m2d.py. M2DClapModel ope
 from __future__ import annotations
 
 import copy
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import PartialState
-from recipe import Recipe, open_crops, recipe_parser, save  # what the recipes share
+from recipe import Recipe, open_crops, recipe_parser, require_model, save  # what the recipes share
 from torch import Tensor, nn
 from transformers import AutoTokenizer, BertModel
 
+from mmret.cli.script import run_script
 from mmret.data.log_mel_crops import CaptionedCrops
 from mmret.errors import TrainingError
 from mmret.models.m2d import M2DConfig
@@ -61,6 +63,7 @@ def with_text(trained: M2DClapForPreTraining, text: BertModel) -> M2DClapModel:
 
 def open_text(source: str, dim: int) -> BertModel:
     """Sentence encoder, refused unless it makes vectors of this width."""
+    require_model(source, "google-bert/bert-base-uncased")
     text = BertModel.from_pretrained(source, add_pooling_layer=False)
     if text.config.hidden_size != dim:
         raise TrainingError(
@@ -70,6 +73,17 @@ def open_text(source: str, dim: int) -> BertModel:
     return text
 
 
+def open_vectors(path: Path) -> np.lib.npyio.NpzFile:
+    """Sentence vectors by the name of the recording; TrainingError where the file is none of vectors."""
+    try:
+        vectors = np.load(path)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise TrainingError(f"{path} is no NPZ file of sentence vectors") from error
+    if not isinstance(vectors, np.lib.npyio.NpzFile):
+        raise TrainingError(f"{path} holds one array; give an NPZ file with the sentence vectors by file name")
+    return vectors
+
+
 def main() -> None:
     """Train from the command line."""
     parser = recipe_parser(__doc__)
@@ -77,13 +91,13 @@ def main() -> None:
     parser.add_argument("--start-from", type=Path, help="folder of a pre-trained M2D of the same sizes")
     parser.add_argument("--text-encoder", help="folder or hub id of the BERT that made the vectors")
     args, overrides = parser.parse_known_args()
-    recipe = Recipe.read(args, overrides)
+    recipe = Recipe.read(args, overrides, M2DClapConfig)
 
     audio_settings = dict(recipe.model["audio_config"])
     start = start_config(args.start_from, M2DConfig(**audio_settings)) if args.start_from else None
     statistics = (start.norm_mean, start.norm_std) if start else None
     crops = open_crops(args.data_dir, audio_settings["input_size"][1], recipe, statistics)
-    data = CaptionedCrops(crops, [np.load(path) for path in args.vectors], sample_generator)
+    data = CaptionedCrops(crops, [open_vectors(path) for path in args.vectors], sample_generator)
     audio_settings.update(norm_mean=crops.mean, norm_std=crops.std)
     settings = {**recipe.model, "audio_config": audio_settings, "text_dim": data.dim}
     text = open_text(args.text_encoder, data.dim) if args.text_encoder else None
@@ -99,4 +113,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -15,6 +15,7 @@ from pathlib import Path
 from m2d_x import M2DXObjective, open_background, start_model  # the neighbouring recipe
 from recipe import Recipe, monitor, recipe_parser, save, statistics_of
 
+from mmret.cli.script import run_script
 from mmret.data.log_mel_crops import LogMelCrops
 from mmret.data.log_mel_pairs import PairedCrops, RepeatedLogMels
 from mmret.data.offline_targets import open_speech
@@ -44,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -21,6 +21,7 @@ from prepare_log_mels import log_mels_of
 from recipe import Recipe, monitor, open_crops, recipe_parser, save, statistics_of
 from torch import Tensor
 
+from mmret.cli.script import run_script
 from mmret.data.log_mel_crops import LogMelCrops
 from mmret.data.log_mel_folder import open_log_mels
 from mmret.data.log_mel_pairs import Background, PairedCrops, RepeatedLogMels, WeightedSamples
@@ -123,4 +124,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

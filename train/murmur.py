@@ -18,13 +18,15 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
+from model_settings import group  # the neighbouring file
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
+from mmret.cli.script import run_script
 from mmret.data.circor import MURMURS, read_circor, split_parts
 from mmret.data.heart_segments import HeartSegments
 from mmret.encoder.encoder import PRETRAINED
-from mmret.errors import TrainingError
+from mmret.errors import ModelFormatError, TrainingError
 from mmret.losses.classification import balanced_weights, weighted_cross_entropy
 from mmret.models.fine_tuning import FineTuneConfig, FineTuning, Loss, classifier_on
 from mmret.tasks.fine_tuning import fine_tune
@@ -48,10 +50,11 @@ class Recipe:
     def read(cls, args: argparse.Namespace, overrides: list[str]) -> Recipe:
         """Settings of args.config under those of the command line."""
         settings = read_settings(args.config, overrides)
-        split, loss = settings.pop("split"), settings.pop("loss")
-        augmentation = build(FineTuneConfig, settings.pop("fine_tuning"))
-        output_dir = str(args.output_dir or Path("runs") / args.config.stem)
-        return cls(split, loss, augmentation, build(TrainingConfig, {**settings, "output_dir": output_dir}))
+        own = {name: settings.pop(name) for name in ("split", "loss") if name in settings}
+        augmentation = build(FineTuneConfig, group("fine_tuning", settings.pop("fine_tuning", {})))
+        folder = args.output_dir or settings.get("output_dir") or Path("runs") / args.config.stem
+        training = build(TrainingConfig, {**settings, "output_dir": str(folder)})
+        return build(cls, {**own, "fine_tuning": augmentation, "training": training})
 
 
 def murmur_loss(name: str, counts: Tensor) -> Loss:
@@ -89,13 +92,17 @@ def segment_accuracy(objective: FineTuning, segments: HeartSegments, batch: int)
 def open_encoder(name: str, *, untrained: bool) -> PreTrainedModel:
     """Encoder of a folder or of a shipped name; with random weights where untrained."""
     folder = PRETRAINED / name if (PRETRAINED / name).is_dir() else Path(name)
+    if not (folder / "config.json").is_file():  # transformers would take it for a hub id and go to the network
+        raise ModelFormatError(f"{name}: no such model folder; give one with a config.json, or a shipped name")
     config = AutoConfig.from_pretrained(folder)
     return AutoModel.from_config(config) if untrained else AutoModel.from_pretrained(folder, dtype=torch.float32)
 
 
 def main() -> None:
     """Fine-tune and test from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("config", type=Path, help="a file of train/configs")
     parser.add_argument("--data", type=Path, required=True, help="copy of CirCor DigiScope 1.0.3")
     parser.add_argument("--start-from", required=True, metavar="MODEL", help="folder of an encoder, or a shipped name")
@@ -119,4 +126,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from mmret.audio.decode import AUDIO_SUFFIXES, decode
 from mmret.audio.logmel import LogMel, LogMelConfig
+from mmret.cli.script import run_script
 from mmret.data.log_mel_crops import measure_statistics
 from mmret.data.log_mel_folder import LIST_NAME, MAP_NAME, open_log_mels, write_list, write_statistics
 from mmret.errors import AudioError, DataLayoutError
@@ -30,6 +31,8 @@ SHORTEST_S = 6.1
 
 def recordings(folder: Path) -> list[Path]:
     """Audio files below a folder, relative to it, in order of their names."""
+    if not folder.is_dir():
+        raise DataLayoutError(f"{folder}: no such folder; give one of recordings")
     found = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
     if not found:
         raise DataLayoutError(f"no recordings in {folder}; looked for {', '.join(sorted(AUDIO_SUFFIXES))}")
@@ -123,4 +126,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

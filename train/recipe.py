@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 
 import numpy as np
 from accelerate import PartialState
+from model_settings import group, model_settings  # the neighbouring file
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from mmret.data.log_mel_crops import LogMelCrops, measure_statistics
 from mmret.data.log_mel_folder import LogMels, open_log_mels, read_statistics
 from mmret.data.log_mel_pairs import RepeatedLogMels
+from mmret.errors import ModelFormatError, TrainingError
 from mmret.metrics import effective_rank, explained_variance_auc
 from mmret.models.m2d import M2DConfig
 from mmret.models.m2d_objectives import ema_decay_at
@@ -24,6 +27,7 @@ from mmret.training.config import build, read_settings
 from mmret.training.fit import Evaluate
 
 MONITORED_AT_ONCE = 64
+HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -55,15 +59,24 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
     compile_blocks: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse a moving average that cannot be one."""
+        if not all(0 <= decay <= 1 for decay in self.target_decay):
+            raise TrainingError(f"target_decay is from 0 to 1, at the start and at the end, not {self.target_decay}")
+
     @classmethod
-    def read(cls, args: argparse.Namespace, overrides: list[str]) -> Recipe:
-        """Settings of args.config under those of the command line."""
+    def read(
+        cls, args: argparse.Namespace, overrides: list[str], model_class: type[PreTrainedConfig] = M2DConfig
+    ) -> Recipe:
+        """Settings of args.config under those of the command line; `model` those that a `model_class` has."""
         settings = read_settings(args.config, overrides)
-        model, (first, last) = settings.pop("model"), settings.pop("target_decay")
-        data, compiled = build(DataConfig, settings.pop("data", {})), bool(settings.pop("compile_blocks", False))
-        output_dir = str(args.output_dir or Path("runs") / args.config.stem)
-        training = build(TrainingConfig, {**settings, "output_dir": output_dir})
-        return cls(model, (first, last), training, data, compiled)
+        own = {name: settings.pop(name) for name in ("model", "target_decay", "compile_blocks") if name in settings}
+        if "model" in own:
+            own["model"] = model_settings(model_class, own["model"], "model")
+        data = build(DataConfig, group("data", settings.pop("data", {})))
+        folder = args.output_dir or settings.get("output_dir") or Path("runs") / args.config.stem
+        training = build(TrainingConfig, {**settings, "output_dir": str(folder)})
+        return build(cls, {**own, "data": data, "training": training})
 
     @property
     def sample_rate(self) -> int:
@@ -109,7 +122,10 @@ def monitor(data: TrainingData, count: int, seed: int) -> Evaluate | None:
 
 def recipe_parser(description: str | None) -> argparse.ArgumentParser:
     """Command line that the pre-training recipes share."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    # an abbreviated option would swallow a setting: --data that of --data-dir
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("config", type=Path, help="a file of train/configs")
     parser.add_argument(
         "--data-dir", type=Path, required=True, help="what train/prepare_log_mels.py wrote; see above for more"
@@ -118,7 +134,15 @@ def recipe_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def require_model(source: str, example: str) -> None:
+    """Refuse what is neither a folder nor a hub id with its owner: the network would be asked, again and again."""
+    if not Path(source).is_dir() and not HUB_ID.fullmatch(source):
+        raise ModelFormatError(f"{source}: no such folder, and no hub id such as {example}")
+
+
 def save(model: PreTrainedModel, recipe: Recipe) -> None:
     """Write RUN/model once, whatever the number of processes."""
     if PartialState().is_main_process:
-        model.save_pretrained(Path(recipe.training.output_dir) / "model")
+        folder = Path(recipe.training.output_dir) / "model"
+        model.save_pretrained(folder)
+        print(f"the model is in {folder}")

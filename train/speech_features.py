@@ -20,10 +20,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from prepare_log_mels import recordings, store, with_silence  # the neighbouring script
+from recipe import require_model
 from transformers import AutoConfig, AutoModel
 
 from mmret.audio.decode import decode
 from mmret.audio.logmel import LogMel, LogMelConfig
+from mmret.cli.script import run_script
 from mmret.data.log_mel_folder import write_list
 from mmret.data.offline_targets import FEATURES_DIR
 from mmret.errors import AudioError, ModelFormatError
@@ -39,6 +41,7 @@ class SpeechModel:
     """Hidden states of one layer of a speech model, frozen."""
 
     def __init__(self, source: str, layer: int, device: str) -> None:
+        require_model(source, "facebook/hubert-base-ls960")
         config = AutoConfig.from_pretrained(source)
         step, layers = int(np.prod(getattr(config, "conv_stride", (0,)))), getattr(config, "num_hidden_layers", 0)
         if step != STEP:
@@ -81,11 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--layer", type=int, default=LAYER, help="hidden state to keep; 0 precedes the first layer")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args(arguments)
+    paths = recordings(args.audio_dir)  # a mistyped path is told before a model is loaded
     model = SpeechModel(args.model, args.layer, args.device)
     names: list[str] = []
     valid: list[int] = []
     complaints = 0
-    for path in recordings(args.audio_dir):
+    for path in paths:
         try:
             valid.append(write_recording(args.audio_dir / path, args.out_dir, f"{path}.npy", model))
             names.append(f"{path}.npy")
@@ -98,4 +102,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

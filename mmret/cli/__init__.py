@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from mmret import __version__
 from mmret.cli import classify, cluster, convert, demo, embed, export, finetune, index, maintenance, murmur, search
 from mmret.cli.exit_codes import CANNOT_CONTINUE, INTERRUPTED, PIPE_CLOSED
-from mmret.cli.printing import note, shown
+from mmret.cli.printing import note, sentence, shown
 from mmret.errors import MmretError
 
 __all__ = ["app", "main"]
@@ -93,16 +93,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except (MmretError, OSError) as error:
-        note(f"mmret: {shown(_sentence(error))}")
+        note(f"mmret: {shown(sentence(error))}")
         sys.exit(CANNOT_CONTINUE)
-
-
-def _sentence(error: MmretError | OSError) -> str:
-    """What an error says, without the number that the system gives it."""
-    if isinstance(error, MmretError) or error.strerror is None:
-        return str(error)
-    reason = error.strerror.lower()
-    return reason if error.filename is None else f"{os.fsdecode(error.filename)}: {reason}"
 
 
 def _let_go_of_stdout() -> None:

@@ -8,10 +8,22 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from mmret.errors import MmretError
+
 
 def shown(text: object) -> str:
     """Text for a terminal: what a file name or an error could smuggle in, such as colour codes, is spelt out."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(text))
+
+
+def sentence(error: MmretError | OSError) -> str:
+    """What an error says, without the number that the system gives it."""
+    if isinstance(error, MmretError):
+        return str(error)
+    if error.strerror is None:  # transformers explains itself in several lines
+        return " ".join(str(error).split())
+    reason = error.strerror.lower()
+    return reason if error.filename is None else f"{os.fsdecode(error.filename)}: {reason}"
 
 
 def counted(number: int, noun: str) -> str:

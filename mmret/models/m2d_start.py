@@ -33,6 +33,7 @@ def start_config(source: Path, ours: M2DConfig, setting: str = "model.audio_conf
 
     `setting` is the place of ours among the settings of the run, for the message.
     """
+    _require(source)
     config = AutoConfig.from_pretrained(source)
     if not isinstance(config, M2DConfig):
         raise TrainingError(f"{source} is a {config.model_type} model; start from RUN/model of train/m2d.py")
@@ -46,6 +47,7 @@ def start_from(model: M2DForPreTraining, source: Path) -> None:
     What the source lacks (an encoder has no predictor, plain M2D no additional task) keeps its new weights, as does the
     normalisation, which belongs to the data of the run.
     """
+    _require(source)
     if source.suffix == _PUBLISHED:
         published = load_m2d_pretraining(source)
         _check_sizes(source, published.config, model.config, "model")
@@ -64,6 +66,7 @@ def start_from(model: M2DForPreTraining, source: Path) -> None:
 
 def open_teacher(source: Path) -> M2DModel:
     """Frozen M2D encoder in eval mode, from a folder of any M2D or a published .pth."""
+    _require(source)
     if source.suffix == _PUBLISHED:
         opened: PreTrainedModel = load_m2d_checkpoint(source)
     else:
@@ -71,6 +74,16 @@ def open_teacher(source: Path) -> M2DModel:
     if not isinstance(opened, M2DModel):
         raise ModelFormatError(f"{source} is no plain M2D encoder; convert it with: mmret convert, and give an encoder")
     return opened.eval().requires_grad_(False)
+
+
+def _require(source: Path) -> None:
+    """Refuse what is not there, which transformers would take for a hub id and look for in the network."""
+    if source.suffix == _PUBLISHED:
+        if not source.is_file():
+            raise ModelFormatError(f"{source}: no such file; give a model folder or a published {_PUBLISHED}")
+    elif not (source / "config.json").is_file():
+        reason = "no model folder, as it has no config.json" if source.exists() else "no such folder"
+        raise ModelFormatError(f"{source}: {reason}; give a model folder or a published {_PUBLISHED}")
 
 
 def _check_sizes(source: Path, theirs: M2DConfig, ours: M2DConfig, setting: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -24,6 +25,13 @@ SCHEDULES = ("cosine", "cosine_under_warmup", "constant_then_linear")
 OPTIMISERS = ("adamw", "sgd", "lars", "lars_matrices")
 PRECISIONS = ("no", "bf16", "fp16")
 SIMPLE = (int, float, bool, str, type(None))
+ONE_OR_THE_OTHER = {"learning_rate": "base_learning_rate", "warmup_steps": "warmup_epochs"}
+ABOVE_0 = ("learning_rate", "base_learning_rate")
+NOT_BELOW_0 = (
+    "steps", "epochs", "min_learning_rate", "warmup_steps", "warmup_epochs", "weight_decay", "momentum", "clip_norm",
+    "seed",
+)  # fmt: skip
+SHARES = ("decay_fraction", "ema_decay")
 Config = TypeVar("Config")
 
 
@@ -74,6 +82,21 @@ class TrainingConfig:
         for name in ("batch_size", "accumulation", "save_every", "log_every", "keep_last"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} must be at least 1, not {getattr(self, name)}")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        for name in (*ABOVE_0, *NOT_BELOW_0, *SHARES):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if name in ABOVE_0 and not 0 < value < math.inf:
+                raise TrainingError(f"{name} must be above 0, not {value:g}")
+            if not value >= 0:
+                raise TrainingError(f"{name} must not be below 0, not {value:g}")
+            if name in SHARES and value > 1:
+                raise TrainingError(f"{name} must be from 0 to 1, not {value:g}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise TrainingError(f"betas must be from 0 to below 1, not {list(self.betas)}")
 
     @classmethod
     def from_yaml(cls, path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> TrainingConfig:
@@ -114,8 +137,20 @@ def read_settings(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -
         base = _read_yaml(path.parent / str(values.pop("_base")))
         if "_base" in base:
             raise TrainingError(f"{path}: its _base has a _base of its own; one level is allowed")
-        values = merged(base, values)
-    return merged(values, parse_overrides(overrides))
+        values = _over(base, values, path)
+    return _over(values, parse_overrides(overrides), "the command line")
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any], source: object) -> dict[str, Any]:
+    """Settings of `above`, which `source` gives, over those of `below`; what says a thing another way gives way."""
+    replaced = set()
+    for pair in ONE_OR_THE_OTHER.items():
+        if all(above.get(name) for name in pair):
+            raise TrainingError(f"{source} gives {pair[0]} and {pair[1]}, which conflict; give one of them")
+        for name, other in (pair, pair[::-1]):
+            if above.get(name) is not None and other not in above:
+                replaced.add(other)
+    return merged({name: value for name, value in below.items() if name not in replaced}, above)
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,7 +169,10 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
         raise TrainingError(f"settings are given as --name value; cannot read {' '.join(arguments)!r}")
     settings: dict[str, Any] = {}
     for name, value in zip(names, values, strict=True):
-        setting: Any = yaml.safe_load(value)
+        try:
+            setting: Any = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise TrainingError(f"cannot read the value {value!r} of {name}") from error
         for part in reversed(name[2:].replace("-", "_").split(".")):
             setting = {part: setting}
         settings = merged(settings, setting)
@@ -152,10 +190,11 @@ def build(cls: type[Config], values: Mapping[str, Any]) -> Config:
     if missing:
         raise TrainingError(f"setting {missing[0]!r} is missing")
     hints = get_type_hints(cls)
-    return cls(**{name: _as_declared(name, value, hints[name]) for name, value in values.items()})
+    return cls(**{name: as_declared(name, value, hints[name]) for name, value in values.items()})
 
 
-def _as_declared(name: str, value: Any, hint: Any) -> Any:
+def as_declared(name: str, value: Any, hint: Any) -> Any:
+    """A value as YAML reads it in the type that is declared for it; TrainingError where it is of another."""
     kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
     if hint is str and isinstance(value, bool):
         return "yes" if value else "no"  # YAML reads a bare no as false
@@ -166,7 +205,20 @@ def _as_declared(name: str, value: Any, hint: Any) -> Any:
             raise TrainingError(f"{name} is a number, not {value!r}") from error
     if all(kind in SIMPLE for kind in kinds) and type(value) not in kinds:
         raise TrainingError(f"{name} is of type {getattr(hint, '__name__', hint)}, not {value!r}")
+    if get_origin(hint) is tuple:
+        return _as_tuple(name, value, get_args(hint))
     return tuple(value) if isinstance(value, list) else value
+
+
+def _as_tuple(name: str, value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    count = "" if Ellipsis in kinds else f"{len(kinds)} "
+    what = f"{name} is a list of {count}{'whole ' if kinds[0] is int else ''}numbers, not {value!r}"
+    if not isinstance(value, (list, tuple)) or (count and len(value) != len(kinds)):
+        raise TrainingError(what)
+    try:
+        return tuple(as_declared(name, one, kinds[0]) for one in value)
+    except TrainingError as error:
+        raise TrainingError(what) from error
 
 
 def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
@@ -176,9 +228,9 @@ def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise TrainingError(f"cannot read the settings in {path}: {error}") from error
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise TrainingError(f"cannot read the settings in {path}: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise TrainingError(f"{path} does not hold settings as name: value lines")
     return values

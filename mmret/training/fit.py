@@ -94,8 +94,10 @@ def fit(
     folder = Path(config.output_dir)
     with locked_folder(folder) if accelerator.is_main_process else nullcontext():
         run = _Run(accelerator, objective, data, config)
+        run.tell(f"goes on from step {run.done} of" if run.done else "starts:", f"steps in {folder}")
         try:
             checkpoint = run.train(evaluate)
+            run.tell(f"is at its end: {run.done} of", f"steps, the last checkpoint is {checkpoint}")
         finally:
             accelerator.unwrap_model(run.model, keep_fp32_wrapper=False)
     return FitResult(run.done, folder / "log.jsonl", checkpoint)
@@ -141,6 +143,11 @@ class _Run:
         if self.latest is not None:
             self._resume(self.latest)
 
+    def tell(self, before: str, after: str) -> None:
+        """Log how the run stands, once for all processes; between the two parts are the steps of the run."""
+        if self.accelerator.is_main_process:
+            log.info("training %s %d %s", before, self.config.steps, after)
+
     # ---- loop
 
     def train(self, evaluate: Evaluate | None) -> Path:
@@ -174,6 +181,7 @@ class _Run:
                     if evaluate is not None and not stopping:
                         self._evaluate(evaluate, training_log)
                 if stopping:
+                    self.tell(f"stopped at step {self.done} of", "steps; the same command goes on from there")
                     raise SystemExit(stop.exit_code if stop.signal_number else 143)
         if self.latest is None:
             raise TrainingError(f"no checkpoint was written in {self.config.output_dir}")

@@ -51,8 +51,12 @@ class StopRequest:
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
     """Hold the run folder for this process; the kernel frees it when the process dies, however it dies."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "LOCK").open("w") as lock:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "LOCK").open("w")
+    except OSError as error:
+        raise TrainingError(f"{folder} cannot hold a run: {error.strerror}; choose another output_dir") from error
+    with file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

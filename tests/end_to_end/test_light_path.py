@@ -26,7 +26,7 @@ def loaded_by(*words: str | Path) -> tuple[list[dict[str, object]], set[str]]:
     command = [sys.executable, "-c", PROGRAM, *map(str, words)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
-    packages = {name.split(".")[0] for name in json.loads(ended.stderr)}
+    packages = {name.split(".")[0] for name in json.loads(ended.stderr.splitlines()[-1])}
     return [json.loads(line) for line in ended.stdout.splitlines()], packages
 
 

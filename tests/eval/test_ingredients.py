@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmret.errors import ModelFormatError
+from mmret.errors import MmretError, ModelFormatError
 from tests.eval.conftest import SCRIPTS
 
 pytest.importorskip("sklearn", reason="the probe needs scikit-learn")
@@ -115,5 +115,5 @@ def test_a_checkpoint_of_something_else_is_refused(ingredients, script, m2d) -> 
     from safetensors.torch import save_file
 
     save_file({"model.other": torch.zeros(1)}, m2d / "step-00000005" / "model.safetensors")
-    with pytest.raises(SystemExit, match="is no checkpoint of"):
+    with pytest.raises(MmretError, match="is no checkpoint of"):
         list(script("ingredients_over_steps").models(m2d))

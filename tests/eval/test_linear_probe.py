@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmret.errors import MmretError
+
 pytest.importorskip("sklearn", reason="the probe needs scikit-learn")
 
 
@@ -44,5 +46,5 @@ def test_strength_is_chosen_on_the_training_folds(run) -> None:
 
 def test_a_feature_file_without_all_clips_is_refused(run, tmp_path) -> None:
     np.savez(tmp_path / "few.npz", files=["dog-dog-1a.ogg"], embedding=np.zeros((1, 4)))
-    with pytest.raises(SystemExit, match="lacks 31 of 32 clips"):
+    with pytest.raises(MmretError, match="lacks 31 of 32 clips"):
         run("--features", str(tmp_path / "few.npz"))

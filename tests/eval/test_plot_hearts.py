@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mmret.errors import MmretError
+
 pytest.importorskip("matplotlib", reason="figures need matplotlib")
 
 
@@ -23,5 +25,5 @@ def test_a_row_a_result(script, tmp_path: Path) -> None:
 
 
 def test_nothing_to_draw_says_what_makes_it(script, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"eval/hearts\.py"):
+    with pytest.raises(MmretError, match=r"eval/hearts\.py"):
         script("plot_hearts").main(["--results", str(tmp_path)])

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mmret.errors import MmretError
+
 pytest.importorskip("matplotlib", reason="figures need matplotlib")
 
 
@@ -23,5 +25,5 @@ def test_three_studies_in_one_picture(script, tmp_path: Path) -> None:
 
 
 def test_a_missing_study_says_what_makes_it(script, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"eval/pretraining_study\.py"):
+    with pytest.raises(MmretError, match=r"eval/pretraining_study\.py"):
         script("plot_pretraining").main(["--results", str(tmp_path)])

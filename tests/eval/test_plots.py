@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mmret.errors import MmretError
+
 pytest.importorskip("matplotlib", reason="plots need matplotlib")
 pytest.importorskip("torch", reason="the log is read by mmret.training")
 
@@ -42,5 +44,5 @@ def test_the_level_comes_from_the_results(script, tmp_path) -> None:
 
 def test_missing_logs_end_with_the_command_that_makes_them(draw, logs) -> None:
     (logs / "m2d_mini_probe.jsonl").unlink()
-    with pytest.raises(SystemExit, match=r"m2d_mini_probe\.jsonl: make it with .*ingredients_over_steps"):
+    with pytest.raises(MmretError, match=r"m2d_mini_probe\.jsonl: make it with .*ingredients_over_steps"):
         draw()

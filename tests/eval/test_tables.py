@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mmret.errors import MmretError
 from mmret.metrics.result_file import write_result
 
 # the tiny corpus is full of ties on purpose
@@ -79,7 +80,7 @@ def test_text_around_the_markers_stays(tables) -> None:
 def test_a_page_without_markers_is_refused(tables) -> None:
     page = tables()[1]
     page.write_text("nothing")
-    with pytest.raises(SystemExit, match="lacks the markers"):
+    with pytest.raises(MmretError, match="lacks the markers"):
         tables()
 
 

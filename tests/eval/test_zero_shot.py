@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mmret.errors import MmretError
+
 # the tiny corpus is full of ties on purpose
 pytestmark = pytest.mark.filterwarnings("ignore:hit@1 is")
 
@@ -71,7 +73,7 @@ def test_a_subset_can_be_named_by_remainder(run) -> None:
 
 
 def test_an_unknown_class_ends_the_run_with_the_known_ones(run) -> None:
-    with pytest.raises(SystemExit, match="no class is called cat; there are: dog, rain"):
+    with pytest.raises(MmretError, match="no class is called cat; there are: dog, rain"):
         run("--classes", "cat")
 
 

@@ -15,7 +15,7 @@ from transformers import AutoModel, HubertConfig, HubertModel
 
 import mmret.models
 from mmret.data.log_mel_folder import MAP_NAME, write_list, write_statistics
-from mmret.errors import TrainingError
+from mmret.errors import ModelFormatError, TrainingError
 from mmret.models import M2DConfig, M2DForPreTraining, M2DModel
 from mmret.models.m2d_vit import Block
 from mmret.training import read_log
@@ -188,6 +188,70 @@ def test_an_unknown_setting_of_the_data_is_refused(train: Train, tmp_path: Path)
         train("m2d.py", "m2d", "--data-dir", write_map(tmp_path / "data"), "--data.noise", "1")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("model.mask_rato", "0.5", r"'model\.mask_rato' is unknown; known are input_size"),
+        ("model.mask_ratio", "abc", "mask_ratio is a number"),
+        ("model.mask_ratio", "7", "mask_ratio must be between 0 and 1"),
+        ("model.input_size", "80", "input_size is a list of 2 whole numbers"),
+        ("model.norm_mean", "0", "norm_mean' follows from the data"),
+        ("model", "5", "model is a group of settings"),
+        ("data", "5", "data is a group of settings"),
+        ("target_decay", "0.9", "target_decay is a list of 2 numbers"),
+        ("target_decay", "[0.9, 2]", "target_decay is from 0 to 1"),
+        ("compile_blocks", "perhaps", "compile_blocks is of type bool"),
+    ],
+)
+def test_wrong_settings_are_refused_before_the_data_is_opened(
+    train: Train, tmp_path: Path, name: str, value: str, complaint: str
+) -> None:
+    with pytest.raises(TrainingError, match=complaint):
+        train("m2d.py", "m2d_mini", "--data-dir", tmp_path / "none", f"--{name}", value)
+
+
+def test_the_folder_of_the_run_may_be_given_as_a_setting(train: Train) -> None:
+    recipe = importlib.import_module("recipe")
+    config = str(CONFIGS / "m2d_mini.yaml")
+    args, overrides = recipe.recipe_parser("").parse_known_args([config, "--data-dir", "x", "--output_dir", "there"])
+    assert recipe.Recipe.read(args, overrides).training.output_dir == "there"
+
+
+def test_settings_of_another_recipe_are_refused(train: Train, tmp_path: Path) -> None:
+    folder = ("--data-dir", tmp_path / "none")
+    with pytest.raises(TrainingError, match=r"'model\.audio_config' is unknown"):
+        train("m2d.py", "m2d_clap_mini", *folder)
+    with pytest.raises(TrainingError, match=r"'model\.input_size' is unknown; known are audio_config"):
+        train("m2d_clap.py", "m2d_mini", *folder, "--vectors", "none.npz")
+    with pytest.raises(TrainingError, match=r"'model\.audio_config\.mask_rato' is unknown"):
+        train(
+            "m2d_clap.py", "m2d_clap_mini", *folder, "--vectors", "x", "--model.audio_config.mask_rato", "1",
+            prefix="model.audio_config",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(("option", "name"), [("--start-from", "none"), ("--teacher", "none"), ("--teacher", "no.pth")])
+def test_a_mistyped_model_is_no_question_to_the_network(train: Train, tmp_path: Path, option: str, name: str) -> None:
+    task = ("--model.offline_task", "distil" if option == "--teacher" else "none")
+    with pytest.raises(ModelFormatError, match="no such f"):
+        train("m2d_x.py", "m2d_x_mini", "--data-dir", write_map(tmp_path / "data"), option, tmp_path / name, *task)
+
+
+def test_a_file_of_vectors_that_is_none_is_refused(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "vectors.npz").write_text("no vectors")
+    arguments = ("--data-dir", write_map(tmp_path / "data"), "--vectors", tmp_path / "vectors.npz")
+    with pytest.raises(TrainingError, match="is no NPZ file of sentence vectors"):
+        train("m2d_clap.py", "m2d_clap_mini", *arguments, prefix="model.audio_config")
+
+
+def test_speech_is_looked_for_before_the_model_is_loaded(train: Train, tmp_path: Path) -> None:
+    script = importlib.import_module("speech_features")
+    with pytest.raises(mmret.errors.DataLayoutError, match="no such folder"):
+        script.main([str(tmp_path / "none"), str(tmp_path / "out"), "--model", "none"])
+    with pytest.raises(ModelFormatError, match="no such folder, and no hub id"):
+        script.main([str(write_recordings(tmp_path / "audio")), str(tmp_path / "out"), "--model", "none"])
+
+
 def test_checkpoints_do_not_hold_the_teacher(train: Train, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
@@ -253,12 +317,12 @@ def test_features_are_the_layer_of_the_standardised_wave(tmp_path: Path, hubert:
 @pytest.mark.parametrize(("layer", "words"), [(3, "layers 0 to 2, not 3"), (-1, "layers 0 to 2, not -1")])
 def test_a_layer_that_is_not_there_is_refused(hubert: Path, train: Train, layer: int, words: str) -> None:
     script = importlib.import_module("speech_features")
-    with pytest.raises(mmret.errors.ModelFormatError, match=words):
+    with pytest.raises(ModelFormatError, match=words):
         script.SpeechModel(str(hubert), layer, "cpu")
 
 
 def test_a_model_of_another_step_is_refused(tmp_path: Path, train: Train) -> None:
     script = importlib.import_module("speech_features")
     M2DModel(M2DConfig(**TINY)).save_pretrained(tmp_path / "m2d")
-    with pytest.raises(mmret.errors.ModelFormatError, match="does not step 320 samples"):
+    with pytest.raises(ModelFormatError, match="does not step 320 samples"):
         script.SpeechModel(str(tmp_path / "m2d"), 1, "cpu")

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForAudioClassification
 
 from mmret.data.log_mel_folder import write_list
-from mmret.errors import DataLayoutError
+from mmret.errors import DataLayoutError, TrainingError
 from mmret.models import M2DConfig, M2DModel
 from mmret.tasks.fine_tune_recipe import FineTuneRecipe
 from tests.conftest import ROOT
@@ -110,3 +110,9 @@ def test_stored_log_mels_take_the_place_of_recordings(
     write_list(stored, ["other.npy"])
     with pytest.raises(DataLayoutError, match="none of 3 recordings has a log-mel"):
         recipe.main([str(config), *folders, *RUN, "--log-mel-dir", str(stored)])
+
+
+def test_a_configuration_without_a_corpus_is_refused(recipe: ModuleType, tmp_path: Path) -> None:
+    config = ROOT / "train" / "configs" / "own_labels.yaml"
+    with pytest.raises(TrainingError, match=r"own_labels\.yaml names no corpus; give --corpus, one of"):
+        recipe.main([str(config), "--model", "mmret-mini", "--data", str(tmp_path)])

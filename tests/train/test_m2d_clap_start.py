@@ -13,7 +13,7 @@ import torch
 from transformers import BertConfig, BertModel
 
 from mmret.data.log_mel_folder import write_list
-from mmret.errors import TrainingError
+from mmret.errors import ModelFormatError, TrainingError
 from mmret.models import M2DClapModel, M2DConfig, M2DForPreTraining, M2DModel
 from tests.conftest import ROOT
 from tests.encoder.tiny_models import TEXT, bert_tokenizer
@@ -107,3 +107,8 @@ def test_the_sentence_encoder_travels_inside(train, text_encoder: Path) -> None:
 def test_a_sentence_encoder_of_another_width_is_refused(recipe: ModuleType, text_encoder: Path) -> None:
     with pytest.raises(TrainingError, match="16 wide, those of --vectors are 12 wide"):
         recipe.open_text(str(text_encoder), 12)
+
+
+def test_a_mistyped_sentence_encoder_is_no_question_to_the_network(recipe: ModuleType) -> None:
+    with pytest.raises(ModelFormatError, match="nope: no such folder, and no hub id"):
+        recipe.open_text("nope", 12)

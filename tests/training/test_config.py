@@ -61,3 +61,38 @@ def test_epochs_become_steps_and_the_base_rate_a_rate() -> None:
     settled = config.in_steps(samples=2_000_000, processes=4)
     assert (settled.steps, settled.warmup_steps) == (300 * 976, 20 * 976)
     assert settled.learning_rate == pytest.approx(2.4e-3)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        (["--base_learning_rate", "-1"], "base_learning_rate must be above 0, not -1"),
+        (["--learning_rate", "0"], "learning_rate must be above 0"),
+        (["--learning_rate", "nan"], "learning_rate must be above 0"),
+        (["--weight_decay", "-0.1"], "weight_decay must not be below 0"),
+        (["--steps", "-1", "--epochs", "5"], "steps must not be below 0"),
+        (["--ema_decay", "2"], "ema_decay must be from 0 to 1"),
+        (["--betas", "0.9"], "betas is a list of 2 numbers"),
+        (["--betas", "[0.9, much]"], "betas is a list of 2 numbers"),
+        (["--betas", "[0.9, 1.5]"], "betas must be from 0 to below 1"),
+        (["--seed", "[1"], "cannot read the value"),
+        (["--learning_rate", "1", "--base_learning_rate", "1"], "the command line gives learning_rate and base_"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(tmp_path: Path, overrides: list[str], complaint: str) -> None:
+    with pytest.raises(TrainingError, match=complaint):
+        TrainingConfig.from_yaml(written(tmp_path, "run.yaml", "steps: 10\nbase_learning_rate: 3e-4"), overrides)
+
+
+def test_a_file_in_another_encoding_is_told_from_settings(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_bytes(b"steps: 10 # \xff")
+    with pytest.raises(TrainingError, match="cannot read the settings"):
+        TrainingConfig.from_yaml(tmp_path / "run.yaml")
+
+
+def test_what_is_given_on_the_command_line_has_its_effect(tmp_path: Path) -> None:
+    path = written(tmp_path, "run.yaml", "steps: 10\nbase_learning_rate: 3e-4\nwarmup_epochs: 0\nwarmup_steps: 5\n")
+    settled = TrainingConfig.from_yaml(path, ["--learning_rate", "0.5", "--warmup_epochs", "2"]).in_steps(640, 1)
+    assert (settled.learning_rate, settled.warmup_steps) == (0.5, 20)
+    settled = TrainingConfig.from_yaml(path, ["--base_learning_rate", "0.5"]).in_steps(640, 1)
+    assert (settled.learning_rate, settled.warmup_steps) == (0.125, 5)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +18,7 @@ from mmret.errors import TrainingError
 from mmret.training import Checkpoints, fit, read_log
 from mmret.training.interrupt import locked_folder
 from tests.conftest import ROOT
-from tests.training.toy_run import CONFIG, ToyData, ToyObjective, toy_objective
+from tests.training.toy_run import CONFIG, KilledAt, ToyData, ToyObjective, toy_objective
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,28 @@ def test_signal_ends_the_run_after_its_step_with_a_checkpoint(
     assert latest is not None and latest.step == 7
     fit(toy_objective(), ToyData(), replace(CONFIG, output_dir=str(tmp_path)))
     assert_same_run(straight, tmp_path)
+
+
+def test_a_run_tells_where_it_stopped_where_it_goes_on_and_that_it_ended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = replace(CONFIG, output_dir=str(tmp_path))
+    with caplog.at_level(logging.INFO, "mmret.training"):
+        with pytest.raises(SystemExit):
+            fit(KilledAt(6, signal.SIGINT), ToyData(), config)
+        fit(toy_objective(), ToyData(), config)
+    assert caplog.messages == [
+        f"training starts: 20 steps in {tmp_path}",
+        "training stopped at step 7 of 20 steps; the same command goes on from there",
+        f"training goes on from step 7 of 20 steps in {tmp_path}",
+        f"training is at its end: 20 of 20 steps, the last checkpoint is {tmp_path / 'step-00000020'}",
+    ]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(TrainingError, match="cannot hold a run: Not a directory; choose another output_dir"):
+        fit(toy_objective(), ToyData(), replace(CONFIG, output_dir=str(tmp_path / "file" / "run")))
 
 
 def test_finished_run_returns_at_once(straight: Path) -> None:

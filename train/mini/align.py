@@ -28,6 +28,7 @@ from torch.optim.swa_utils import update_bn
 from transformers import AutoModel, AutoTokenizer
 
 from mmret.audio.logmel import LogMel, LogMelConfig
+from mmret.cli.script import run_script
 from mmret.data.esc50 import read_esc50
 from mmret.data.tagger import class_names
 from mmret.errors import TrainingError
@@ -254,4 +255,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -25,6 +25,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from mmret.cli.script import run_script
 from mmret.data.esc50 import read_esc50
 from mmret.data.tagger import AudioSetTagger
 
@@ -279,4 +280,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmret.cli.script import run_script
 from mmret.models.conv_clap import ConvClapConfig, ConvClapModel
 from mmret.training import TrainingConfig, fit
 
@@ -139,4 +140,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

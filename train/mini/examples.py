@@ -18,6 +18,7 @@ import soxr
 from numpy.typing import NDArray
 
 from mmret.audio.logmel import LogMel, LogMelConfig
+from mmret.cli.script import run_script
 from mmret.data.tagger import AudioSetTagger
 
 RATE = 16_000
@@ -163,4 +164,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -19,6 +19,7 @@ from examples import FRAMES, SAMPLES
 from numpy.typing import NDArray
 
 from mmret.audio.logmel import LogMel, LogMelConfig
+from mmret.cli.script import run_script
 from mmret.data.esc50 import read_esc50
 from mmret.data.log_mel_crops import measure_statistics
 from mmret.data.log_mel_folder import MAP_NAME, open_log_mels, write_list, write_statistics
@@ -116,4 +117,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)
