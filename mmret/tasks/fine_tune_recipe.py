@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,6 @@ class FineTuneRecipe:
             raise TrainingError(f"seeds is a list of whole numbers, such as [43, 44, 45], not {self.seeds!r}")
         if self.samples_per_epoch < 0:
             raise TrainingError(f"samples_per_epoch must be at least 0, not {self.samples_per_epoch}")
-        _check_numbers(self.training)
 
     @classmethod
     def from_yaml(cls, path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> FineTuneRecipe:
@@ -60,14 +58,3 @@ class FineTuneRecipe:
             raise TrainingError(f"{path}: fine_tuning is a group of settings, not {group!r}")
         fine_tuning = build(FineTuneConfig, group)
         return build(cls, {**own, "fine_tuning": fine_tuning, "training": build(TrainingConfig, settings)})
-
-
-def _check_numbers(training: TrainingConfig) -> None:
-    """Refuse rates and lengths with which torch would fail, or learn nothing."""
-    for name in ("learning_rate", "base_learning_rate", "clip_norm"):
-        value = getattr(training, name)
-        if value is not None and not 0 < value < inf:
-            raise TrainingError(f"{name} must be above 0, not {value}")
-    for name in ("weight_decay", "min_learning_rate", "warmup_steps", "warmup_epochs"):
-        if not 0 <= getattr(training, name) < inf:
-            raise TrainingError(f"{name} must be at least 0, not {getattr(training, name)}")

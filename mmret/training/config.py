@@ -91,8 +91,8 @@ class TrainingConfig:
                 continue
             if name in ABOVE_0 and not 0 < value < math.inf:
                 raise TrainingError(f"{name} must be above 0, not {value:g}")
-            if not value >= 0:
-                raise TrainingError(f"{name} must not be below 0, not {value:g}")
+            if not 0 <= value < math.inf:
+                raise TrainingError(f"{name} must be at least 0, not {value:g}")
             if name in SHARES and value > 1:
                 raise TrainingError(f"{name} must be from 0 to 1, not {value:g}")
         if not all(0 <= beta < 1 for beta in self.betas):
